@@ -1,0 +1,1 @@
+"""The HTTP edge: bytes in, bytes out. Everything that decides lives below."""

@@ -1,0 +1,136 @@
+"""The ASGI application: data routes by a dict of paths, the control plane by Starlette, errors by one function.
+
+One of the two files where `except Exception` stands: a bug becomes an InternalError with a request id, is logged once,
+and the client gets the same shape as for any other error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.types import Receive, Scope, Send
+
+from turnout.api import data
+from turnout.api.admin import admin_app
+from turnout.api.auth import authenticate
+from turnout.api.models import list_models
+from turnout.api.render import JSON, error_body, error_headers
+from turnout.api.server import Exchange
+from turnout.core.names import nearest
+from turnout.dialects import DIALECTS
+from turnout.errors import ClientDisconnected, GatewayError, InternalError, InvalidRequest
+from turnout.gateway.service import Service
+
+_log = logging.getLogger("turnout.app")
+
+Answer = Callable[[Exchange, Mapping[bytes, bytes]], None]
+
+ADMIN_PREFIX = "/admin/"
+
+
+class App:
+    """Turnout as one ASGI callable over one Service. Needs api.server.BoundedProtocol beneath it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._admin = admin_app(service)
+        chat, embeddings = DIALECTS["openai_chat"], DIALECTS["openai_embeddings"]
+        self._posts = {
+            "/v1/chat/completions": chat,
+            "/chat/completions": chat,
+            "/v1/embeddings": embeddings,
+            "/embeddings": embeddings,
+        }
+        self._gets: dict[str, Answer] = {
+            "/v1/models": self._models,
+            "/models": self._models,
+            "/health": self._health,
+            "/health/live": self._live,
+            "/health/ready": self._health,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path = scope["path"]
+        dialect = self._posts.get(path)
+        request_id = self._service.clock.request_id()
+        if dialect is not None and scope["method"] == "POST":
+            exchange = scope["extensions"]["turnout"]
+            headers = dict(scope["headers"])
+            await self._guarded(data.serve(self._service, exchange, headers, dialect, request_id), exchange, request_id)
+        elif path.startswith(ADMIN_PREFIX):
+            await self._admin(scope, receive, send)
+        else:
+            exchange = scope["extensions"]["turnout"]
+            await self._guarded(self._get(scope, exchange), exchange, request_id)
+
+    async def _guarded(self, work: Awaitable[None], exchange: Exchange, request_id: str) -> None:
+        """Turn whatever `work` raises into an answer, if one can still be given."""
+        try:
+            await work
+        except GatewayError as error:
+            self._refuse(exchange, error, request_id)
+        except asyncio.CancelledError:
+            # The client left (then nobody listens), or we are shutting down (then the connection tells it).
+            exchange.cut()
+        except Exception as bug:  # the outermost guard
+            _log.exception("%s: a bug in Turnout", request_id)
+            told = InternalError(f"A bug in Turnout ({type(bug).__name__}); its log has the rest.")
+            self._refuse(exchange, told, request_id)
+
+    def _refuse(self, exchange: Exchange, error: GatewayError, request_id: str) -> None:
+        if not isinstance(error, ClientDisconnected):
+            self._service.telemetry.errors[error.code, error.status] += 1
+        refuse(exchange, error, request_id)
+
+    async def _get(self, scope: Scope, exchange: Exchange) -> None:
+        answer = self._gets.get(scope["path"])
+        if answer is None or scope["method"] not in {"GET", "HEAD"}:
+            raise self._no_route(scope)
+        answer(exchange, dict(scope["headers"]))
+
+    def _no_route(self, scope: Scope) -> GatewayError:
+        path, method = scope["path"], scope["method"]
+        known = path in self._posts or path in self._gets
+        if known:
+            error = InvalidRequest(f"{path} is asked with {'POST' if path in self._posts else 'GET'}, not {method}.")
+            error.status = 405
+        else:
+            near = nearest(path, (*self._posts, *self._gets), 1)
+            error = InvalidRequest(f"There is no {path} here." + (f" Did you mean {near[0]}?" if near else ""))
+            error.status = 404
+        return error
+
+    # ── the small routes ──
+
+    def _models(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        authenticate(headers, self._service.ring)
+        exchange.answer(200, [JSON], list_models(self._service.snapshot))
+
+    def _metrics(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        authenticate(headers, self._service.ring)
+        body = self._service.metrics()
+        exchange.answer(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], body)
+
+    def _live(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
+        exchange.answer(200, [JSON], b'{"status":"live"}')
+
+    def _health(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
+        if self._service.is_ready:
+            exchange.answer(200, [JSON], b'{"status":"ready"}')
+        else:
+            exchange.answer(503, [JSON, (b"retry-after", b"1")], b'{"status":"not_ready"}')
+
+
+def refuse(exchange: Exchange, error: GatewayError, request_id: str) -> None:
+    """Answer with `error`, unless an answer has begun (the engine has said so in the stream) or nobody listens."""
+    if isinstance(error, ClientDisconnected) or exchange.is_started:
+        if not exchange.response_complete:
+            exchange.cut()
+        return
+    headers = error_headers(error)
+    headers.append((b"x-request-id", request_id.encode()))
+    exchange.answer(error.status, headers, error_body(error, request_id))

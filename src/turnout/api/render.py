@@ -1,0 +1,63 @@
+"""Turns errors into bytes: the only place that does. The shape is OpenAI's, the code is ours.
+
+`type` is the family that OpenAI's SDKs know; `code` is our stable name; `source` says whose fault; the message says what
+to do. A vendor's own 4xx body passes unchanged, so that an application's handling of its vendor's errors keeps working.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from turnout.errors import GatewayError, NoCandidate, UpstreamError, UpstreamRejected
+
+JSON = (b"content-type", b"application/json")
+
+TYPES: Final[Mapping[int, str]] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+def error_body(error: GatewayError, request_id: str) -> bytes:
+    """Return the JSON body for `error`; a vendor's rejection passes as the vendor wrote it."""
+    if isinstance(error, UpstreamRejected) and error.body[:1] == b"{":
+        return error.body
+    kind = TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+    told: dict[str, object] = {
+        "message": error.message,
+        "type": kind,
+        "param": error.param,
+        "code": error.code,
+        "source": error.source,
+    }
+    if request_id:
+        told["request_id"] = request_id
+    return msgspec.json.encode({"error": told})
+
+
+def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
+    """Return the headers that belong to `error`: hints to wait, and whether an SDK should try again by itself.
+
+    A 429 or 503 always says when (T14). What we have already tried elsewhere says not to repeat it at once: SDKs retry
+    429 and 5xx twice by themselves, which would multiply our own attempts (T16, F9).
+    """
+    headers = [JSON]
+    if error.status in {429, 503}:
+        wait = error.retry_after_s if error.retry_after_s is not None else 1.0
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
+        headers.append((b"retry-after-ms", b"%d" % max(1, math.ceil(wait * 1000))))
+    if isinstance(error, (UpstreamError, NoCandidate)) or error.status == 500:
+        headers.append((b"x-should-retry", b"false"))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers

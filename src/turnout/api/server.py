@@ -1,0 +1,374 @@
+"""Speaks HTTP/1.1 to clients: uvicorn's protocol, with receive deadlines, bounds and a direct way to the socket.
+
+uvicorn 0.54 on httptools has no limit on headers or bodies and no deadline for receiving them (RELIABILITY §3, F21), so
+both are here: the head and the body each have a time and a size, and an offender gets a JSON error and a closed
+connection. The timers are armed only while a request is half received; one that arrives whole costs none.
+
+The data plane answers through `Exchange` (see gateway/downstream.py) instead of ASGI's `send`, which spends two regular
+expressions a header and a coroutine a chunk; ASGI stays the way in, and the way of the control plane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from turnout.api.render import error_body
+from turnout.core.catalog import Bounds
+from turnout.errors import ClientDisconnected, GatewayError, InvalidRequest, RequestTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turnout.gateway.downstream import Head
+
+
+class Exchange(RequestResponseCycle):
+    """One request and its answer; implements gateway.downstream.Downstream.
+
+    on_gone: called once if the client leaves before the answer is complete.
+    """
+
+    on_gone: Callable[[], object] | None = None
+    body_limit: int = 0
+
+    @property
+    def is_started(self) -> bool:
+        """Whether any byte of an answer was written."""
+        return self.response_started
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the client is slower than we are."""
+        return bool(self.flow.write_paused)
+
+    async def read(self) -> bytes:
+        """Return the whole request body. Raises RequestTooLarge, ClientDisconnected."""
+        while self.more_body and not self.disconnected and len(self.body) <= self.body_limit:
+            if self.waiting_for_100_continue:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.waiting_for_100_continue = False
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.disconnected:
+            raise ClientDisconnected("the client left while sending its request")
+        if len(self.body) > self.body_limit:
+            self.keep_alive = False  # the rest of the body is not read (B4): this connection ends with the answer
+            raise RequestTooLarge(
+                f"The body is larger than {self.body_limit} bytes: send less, or raise server.max_body in turnout.yaml."
+            )
+        return bytes(self.body)
+
+    def _head(self, status: int, headers: Head, framing: bytes) -> bytes:
+        """Render a head. Every value is ours, or a name that gateway/exchange.py has made safe to print."""
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        if self.more_body:  # answering before the request was read whole: what follows cannot be told apart
+            self.keep_alive = False
+        parts = [STATUS_LINE[status]]
+        for name, value in self.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(framing)
+        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(parts)
+
+    def answer(self, status: int, headers: Head, body: bytes) -> None:
+        """Send a whole answer in one write."""
+        if self.disconnected:
+            return
+        head = self._head(status, headers, b"content-length: %d\r\n" % len(body))
+        self.transport.write(head if self.scope["method"] == "HEAD" else head + body)
+        self._completed()
+
+    def start(self, status: int, headers: Head) -> None:
+        """Send the head of a chunked answer."""
+        if not self.disconnected:
+            self.chunked_encoding = True
+            self.transport.write(self._head(status, headers, b"transfer-encoding: chunked\r\n"))
+
+    def write(self, data: bytes) -> None:
+        """Send one chunk."""
+        if not self.disconnected:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    async def drain(self) -> None:
+        """Wait until the socket's buffer is low again."""
+        await self.flow.drain()
+
+    def finish(self) -> None:
+        """Send the last chunk."""
+        if not self.disconnected:
+            self.transport.write(b"0\r\n\r\n")
+            self._completed()
+
+    def cut(self) -> None:
+        """Close after what was written, without the last chunk."""
+        self._let_go()
+        self.response_complete = True
+        self.message_event.set()
+        self.transport.close()
+
+    def _let_go(self) -> None:
+        """Leave the scope, which holds us as we hold it: without the cycle, reference counting frees both at once."""
+        extensions = self.scope.get("extensions")
+        if extensions is not None:
+            extensions.clear()
+
+    def _completed(self) -> None:
+        self._let_go()
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol with bounds; make one with `bounded(bounds)`."""
+
+    bounds = Bounds()
+    ASGI: dict[str, str] = {"version": "3.0", "spec_version": "2.3"}  # noqa: RUF012
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0  # of an incomplete head, in earlier pieces
+        self._data_bytes = 0  # of the piece at hand
+        self._whole_requests = 0  # requests
+        self._is_receiving = False
+        self._has_head = False
+        self._refused = False
+        self._earlier: list[Any] = []  # requests that others were pipelined behind; empty for all but odd clients
+        self._idle_since = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # ── deadlines ──
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock: a connection that says nothing is closed too."""
+        super().connection_made(transport)
+        self._arm(self.bounds.header_s)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; after them, a request that is only half here must go on within its time."""
+        if self._refused:
+            return
+        self._data_bytes = len(data)
+        completed = self._whole_requests
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(InvalidRequest("This is not HTTP/1.1 as RFC 9112 has it."))
+            return
+        except httptools.HttpParserUpgrade:
+            self._refuse(InvalidRequest("Turnout speaks HTTP/1.1 only here: no upgrade."))
+            return
+        if not self._is_receiving or self._refused:
+            return
+        if not self._has_head and completed == self._whole_requests:  # else part of these bytes was another request's
+            self._head_bytes += len(data)
+            if self._head_bytes > self.bounds.header_bytes:
+                self._refuse_head()
+                return
+        if self._deadline is None:
+            self._arm(self.bounds.body_s if self._has_head else self.bounds.header_s)
+
+    def _arm(self, seconds: float) -> None:
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if not self._is_receiving:
+            self.transport.close()  # nothing was begun: nobody to answer
+        elif self._has_head and self.cycle is not None:
+            self._refuse(InvalidRequest(f"The body did not arrive within {self.bounds.body_s:g} s."), status=408)
+        else:
+            self._refuse(InvalidRequest(f"The headers did not arrive within {self.bounds.header_s:g} s."), status=408)
+
+    def _refuse(self, error: GatewayError, status: int | None = None) -> None:
+        """Answer with `error` if an answer can still be told apart, and close. status: a nearer one than the class's."""
+        self._refused = True
+        self._disarm()
+        cycle = self.cycle
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            body = error_body(error, "")
+            self.transport.write(
+                b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (STATUS_LINE[status or error.status], len(body), body)
+            )
+        if self._has_head and cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+    # ── bounds ──
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._head_bytes = 0
+        self._is_receiving = True
+        self._has_head = False
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the target."""
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def _is_head_too_large(self) -> bool:
+        """Whether the head that is complete now is over the limit. Looked into only if so many bytes came at all."""
+        limit = self.bounds.header_bytes
+        if self._head_bytes + self._data_bytes <= limit:
+            return False
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > limit
+
+    def _refuse_head(self) -> None:
+        self._refuse(RequestTooLarge(f"The headers are larger than {self.bounds.header_bytes} bytes."), status=431)
+
+    def on_headers_complete(self) -> None:
+        """Make the exchange and start the application."""
+        if self._refused:
+            return
+        if self._is_head_too_large():
+            self._refuse_head()
+            return
+        self._has_head = True
+        self._disarm()
+        parser = self.parser
+        target = self.url
+        query = b""
+        if target[:1] == b"/" and b"?" not in target and b"#" not in target and target.isascii():
+            raw_path = target  # nothing to take apart, and llhttp has looked at every byte
+        else:
+            try:
+                parsed = httptools.parse_url(target)
+            except httptools.HttpParserInvalidURLError:
+                self._refuse(InvalidRequest("The request target cannot be read."))
+                return
+            raw_path, query = parsed.path or b"/", parsed.query or b""
+        path = raw_path.decode("latin-1")
+        version = parser.get_http_version()
+        self.scope = {
+            "type": "http",
+            "asgi": self.ASGI,  # type: ignore[typeddict-item]
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": self.scheme or "http",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+        }
+        previous = self.cycle
+        exchange = Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        exchange.body_limit = self.bounds.body_bytes
+        self.scope["extensions"] = {"turnout": exchange}  # type: ignore[dict-item]
+        self.cycle = exchange
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self._earlier = [one for one in (*self._earlier, previous) if not one.response_complete]
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body: kept up to the limit, then only counted as too much."""
+        if self._refused or self.cycle.response_complete:
+            return
+        cycle = self.cycle
+        if len(cycle.body) <= self.bounds.body_bytes:
+            cycle.body += body
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The request is here whole."""
+        self._whole_requests += 1
+        self._is_receiving = False
+        self._disarm()
+        if self._refused or self.cycle.response_complete:
+            return
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    # ── between requests ──
+
+    def on_response_complete(self) -> None:
+        """Start what was pipelined, or note since when the connection is idle.
+
+        One timer a connection, looked at when it rings, instead of uvicorn's one a request (3 µs).
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough; look again later at one that has not."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or self._is_receiving or (self.cycle and not self.cycle.response_complete):
+            return  # at work: the end of that answer sets the timer anew
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            self.transport.close()
+
+    # ── the end ──
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever is at work for this client that nobody waits any more."""
+        self._disarm()
+        gone = [one for one in (*self._earlier, self.cycle) if isinstance(one, Exchange) and not one.response_complete]
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        for exchange in gone:
+            exchange.disconnected = True
+            exchange.message_event.set()
+            if exchange.on_gone is not None:
+                exchange.on_gone()
+
+
+def bounded(bounds: Bounds) -> type[BoundedProtocol]:
+    """Return the protocol class for these bounds (uvicorn makes its instances itself, so they ride on the class)."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds})

@@ -1,0 +1,98 @@
+"""The `turnout` command: finds the subcommand, and turns what can go wrong into one readable line and an exit code.
+
+Subcommands are imported when they are used, so that `turnout --help` and `turnout check` stay quick.
+Exit codes: 0 done, 1 it failed, 2 the command line or the configuration is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import click
+
+from turnout import __version__
+from turnout.errors import ConfigError, GatewayError
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "serve": ("turnout.cli.serve:serve", "Start the gateway."),
+        "demo": ("turnout.cli.demo:demo", "Work through the lead desk's 24 leads with a gateway of its own."),
+        "init": ("turnout.cli.config:init", "Write a commented turnout.yaml to start from."),
+        "check": ("turnout.cli.config:check", "Print the effective configuration, or everything wrong with it."),
+        "explain": ("turnout.cli.explain:explain", "Tell why a request went where it went, or where one would go."),
+        "rollout": ("turnout.cli.rollout:rollout", "Show and change gradual rollouts."),
+        "simulate": ("turnout.cli.simulate:simulate", "Run a simulated provider as a server of its own."),
+    }
+)
+"""Name → where it is, and its line in the help."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with suggestions from our table."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=list(COMMANDS), ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list for the help, without importing anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="turnout")
+def turnout() -> None:
+    """An LLM gateway that knows what each request is for."""
+
+
+def main() -> None:
+    """Run a command and exit. No failure that has a name ends in a traceback."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str], command: click.Command = turnout) -> int:
+    """Run a command; return its exit code."""
+    try:
+        code = command.main(arguments, prog_name="turnout", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        return 2
+    except GatewayError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        return 1
+    except OSError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,195 @@
+"""Tells a Snapshot in plain values and in lines, with where each came from: what `turnout check` prints.
+
+Keys are those of turnout.yaml, money is USD per million tokens again, secrets are `***`, header values too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from turnout.core.catalog import Account, Model, Price, Rollout, Route, Snapshot, Task, Timeouts
+
+_HIDDEN = "***"
+_BY_ITEM = frozenset({"models", "routes", "tasks", "aliases"})
+"""Sections whose entries come whole from one place: a line each is enough."""
+
+
+class Line(NamedTuple):
+    """One value: dotted key, the value as YAML would write it on one line, where it came from."""
+
+    key: str
+    value: str
+    origin: str
+
+
+def effective(snapshot: Snapshot) -> dict[str, object]:
+    """The whole configuration as plain values, ready for JSON."""
+    server, bounds, retry, breaker = snapshot.server, snapshot.server.bounds, snapshot.retry, snapshot.breaker
+    return {
+        "server": {
+            "host": server.host,
+            "port": server.port,
+            "master_key": _HIDDEN if server.master_key else None,
+            "home": server.home,
+            "grace": server.grace_s,
+            "max_body": bounds.body_bytes,
+            "max_header": bounds.header_bytes,
+            "max_depth": bounds.json_depth,
+            "max_answer": bounds.answer_bytes,
+            "header_timeout": bounds.header_s,
+            "body_timeout": bounds.body_s,
+        },
+        "traces": {"rows": server.trace_rows},
+        "timeouts": _timeouts(snapshot.timeouts),
+        "retry": {
+            "max_retries": retry.max_retries,
+            "backoff": retry.backoff_s,
+            "max_backoff": retry.max_backoff_s,
+            "budget": retry.budget_ratio,
+            "budget_floor": retry.budget_floor,
+            "ambiguous": retry.retry_ambiguous,
+        },
+        "breaker": {"failures": breaker.failures, "rest": breaker.rest_s, "max_rest": breaker.max_rest_s},
+        "providers": {name: _account(one, snapshot.timeouts) for name, one in snapshot.accounts.items()},
+        "models": {name: _model(one) for name, one in snapshot.models.items()},
+        "fallbacks": list(snapshot.default_fallbacks),
+        "routes": {name: _route(one) for name, one in snapshot.routes.items()},
+        "tasks": {name: _task(one) for name, one in snapshot.tasks.items()},
+        "aliases": dict(snapshot.aliases),
+        "rollouts": {name: _rollout(one) for name, one in snapshot.rollouts.items()},
+    }
+
+
+def lines(snapshot: Snapshot) -> list[Line]:
+    """The configuration line by line; what is not said and has no default is left out."""
+    told = []
+    for section, content in effective(snapshot).items():
+        if section in _BY_ITEM:
+            assert isinstance(content, dict)
+            told += [Line(f"{section}.{name}", _flow(_said(item)), "") for name, item in content.items()]
+        else:
+            told += [Line(key, _flow(value), "") for key, value in _flat(section, content)]
+    return [line._replace(origin=snapshot.origins.get(line.key, "default")) for line in told]
+
+
+def _account(account: Account, usual: Timeouts) -> dict[str, object]:
+    return {
+        "kind": account.kind,
+        "vendor": account.vendor or None,
+        "base_url": account.base_url or None,
+        "api_key": _HIDDEN if account.api_key else None,
+        "names": account.names,
+        "region": account.region or None,
+        "headers": dict.fromkeys((name for name, _ in account.headers), _HIDDEN),
+        "timeouts": None if account.timeouts == usual else _timeouts(account.timeouts),
+        "proxy": account.proxy_url or None,
+        "ca_file": account.ca_file or None,
+    }
+
+
+def _model(model: Model) -> dict[str, object]:
+    return {
+        "provider": model.provider,
+        "id": model.id,
+        "price": _price(model.price),
+        "context": model.context_tokens,
+        "max_output": model.max_output_tokens,
+        "can": None if model.can is None else sorted(model.can),
+        "stream": model.streams,
+        "mode": model.mode,
+        "fallbacks": list(model.fallbacks),
+        "context_fallbacks": list(model.context_fallbacks),
+        "region": model.region or None,
+    }
+
+
+def _route(route: Route) -> dict[str, object]:
+    return {
+        "policy": route.policy,
+        "models": _models(route.models, route.weights),
+        "price_ceiling": _price(route.price_ceiling),
+        "regions": sorted(route.regions),
+        "max_retries": route.max_retries,
+    }
+
+
+def _task(task: Task) -> dict[str, object]:
+    return {
+        "policy": task.policy,
+        "models": _models(task.models, task.weights),
+        "because": task.because or None,
+        "price_ceiling": _price(task.price_ceiling),
+        "needs": sorted(task.needs),
+        "regions": sorted(task.regions),
+        "max_retries": task.max_retries,
+        "timeout": task.total_s,
+    }
+
+
+def _rollout(rollout: Rollout) -> dict[str, object]:
+    return {
+        "tasks": sorted(rollout.tasks) or "all",
+        "percent": rollout.percent,
+        "candidate": {"provider": rollout.provider} if rollout.provider else {"models": list(rollout.models)},
+        "include": sorted(rollout.include),
+        "exclude": sorted(rollout.exclude),
+    }
+
+
+def _timeouts(timeouts: Timeouts) -> dict[str, object]:
+    return {
+        "connect": timeouts.connect_s,
+        "first_chunk": timeouts.first_chunk_s,
+        "idle": timeouts.idle_s,
+        "total": timeouts.total_s,
+    }
+
+
+def _models(names: Sequence[str], weights: Sequence[float]) -> object:
+    return dict(zip(names, weights, strict=True)) if weights else list(names)
+
+
+def _price(price: Price | None) -> object:
+    if price is None:
+        return None
+    if price.is_free:
+        return "free"
+    parts = {
+        "input": price.input,
+        "output": price.output,
+        "cached_input": price.cache_read_input,
+        "cache_write": price.cache_write_input,
+    }
+    return {name: nano / 1000 for name, nano in parts.items() if nano is not None}
+
+
+# ── lines ──
+
+
+def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
+    """Leaves with their dotted keys."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flat(f"{key}.{name}", inner)
+    elif value is not None and value != []:
+        yield key, value
+
+
+def _said(item: object) -> object:
+    """A table without what says nothing, or only the usual."""
+    if not isinstance(item, Mapping):
+        return item
+    usual = (("stream", True), ("mode", "chat"))
+    return {key: value for key, value in item.items() if value not in (None, [], {}) and (key, value) not in usual}
+
+
+def _flow(value: object) -> str:
+    """A value as YAML's flow style writes it, near enough to be read."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(inner) for inner in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,207 @@
+"""Names the keys of turnout.yaml and what each may hold: the shape that is a promise to users.
+
+One struct per table. `Annotated[type, Leaf(read)]` says how the text of a value is read (config/scalars.py), REQUIRED
+names the keys that must be there. None means "not said": defaults belong to core/catalog.py, not to this file.
+What the names in it refer to, and whether they exist, is decided by config/build.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from turnout.config import scalars
+from turnout.core.catalog import Secret
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """How the text of a value is read. read: raises ValueError with what is wrong and what was meant."""
+
+    read: Callable[[str], object]
+
+
+Text = Annotated[str, Leaf(scalars.text)]
+Name = Annotated[str, Leaf(scalars.name)]
+AccountName = Annotated[str, Leaf(scalars.account)]
+SecretText = Annotated[Secret, Leaf(scalars.secret)]
+Truth = Annotated[bool, Leaf(scalars.boolean)]
+Usd = Annotated[int, Leaf(scalars.usd)]
+Weight = Annotated[float, Leaf(scalars.number(0, 1_000_000))]
+Percent = Annotated[float, Leaf(scalars.percent)]
+Retries = Annotated[int, Leaf(scalars.whole(0, 10))]
+Tokens = Annotated[int, Leaf(scalars.whole(1, 1_000_000_000))]
+Wait = Annotated[float, Leaf(scalars.duration(0))]
+Limit = Annotated[float, Leaf(scalars.duration(0.001))]
+Ability = Annotated[str, Leaf(scalars.choice(*scalars.ABILITIES))]
+Texts = list[Text | None]
+Abilities = list[Ability | None]
+"""In a list, None stands for an item that did not fit, so that the others keep their places."""
+Free = Annotated[Literal["free"], Leaf(scalars.choice("free"))]
+All = Annotated[Literal["all"], Leaf(scalars.choice("all"))]
+
+
+class Table(msgspec.Struct):
+    """A table of known keys."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
+
+
+class TimeoutsTable(Table):
+    """How long each phase of an attempt may take."""
+
+    connect: Limit | None = None
+    first_chunk: Limit | None = None
+    idle: Limit | None = None
+    total: Limit | None = None
+
+
+class ServerTable(Table):
+    """Where we listen, and what a client may send."""
+
+    host: Annotated[str, Leaf(scalars.host)] | None = None
+    port: Annotated[int, Leaf(scalars.whole(0, 65_535))] | None = None
+    master_key: SecretText | None = None
+    grace: Wait | None = None
+    max_body: Annotated[int, Leaf(scalars.size(1024, 1024**3))] | None = None
+    max_header: Annotated[int, Leaf(scalars.size(1024, 1024**2))] | None = None
+    max_depth: Annotated[int, Leaf(scalars.whole(4, 500))] | None = None
+    max_answer: Annotated[int, Leaf(scalars.size(1024, 1024**3))] | None = None
+    header_timeout: Limit | None = None
+    body_timeout: Limit | None = None
+
+
+class ProviderTable(Table):
+    """A vendor's protocol plus our account there."""
+
+    kind: Text | None = None
+    base_url: SecretText | None = None
+    api_key: SecretText | None = None
+    names: Annotated[str, Leaf(scalars.names_template)] | None = None
+    region: Text | None = None
+    headers: dict[str, Text] | None = None
+    timeouts: TimeoutsTable | None = None
+    proxy: Annotated[str, Leaf(scalars.proxy_address)] | None = None
+    ca_file: Text | None = None
+
+
+class PriceTable(Table):
+    """USD per million tokens."""
+
+    REQUIRED = ("input",)
+    input: Usd | None = None
+    output: Usd | None = None
+    cached_input: Usd | None = None
+    cache_write: Usd | None = None
+
+
+class CeilingTable(Table):
+    """The most that a token may cost, USD per million tokens."""
+
+    REQUIRED = ("input", "output")
+    input: Usd | None = None
+    output: Usd | None = None
+
+
+class ModelTable(Table):
+    """A public name for one provider's model."""
+
+    REQUIRED = ("provider",)
+    provider: Text | None = None
+    id: Text | None = None
+    price: Free | PriceTable | None = None
+    context: Tokens | None = None
+    max_output: Tokens | None = None
+    can: Abilities | None = None
+    stream: Truth | None = None
+    mode: Annotated[Literal["chat", "embedding"], Leaf(scalars.choice("chat", "embedding"))] | None = None
+    fallbacks: Texts | None = None
+    context_fallbacks: Texts | None = None
+    region: Text | None = None
+
+
+class RouteTable(Table):
+    """Candidates and the policy that orders them. models: a list in order, or weights."""
+
+    REQUIRED = ("models",)
+    models: Texts | dict[str, Weight] | None = None
+    policy: Text | None = None
+    price_ceiling: Free | CeilingTable | None = None
+    regions: Texts | None = None
+    max_retries: Retries | None = None
+
+
+class TaskTable(Table):
+    """What a request is for, and which models do it best."""
+
+    REQUIRED = ("models",)
+    models: Texts | dict[str, Weight] | None = None
+    because: Text | None = None
+    policy: Text | None = None
+    price_ceiling: Free | CeilingTable | None = None
+    needs: list[Annotated[str, Leaf(scalars.need)] | None] | None = None
+    regions: Texts | None = None
+    max_retries: Retries | None = None
+    timeout: Limit | None = None
+
+
+class ArmTable(Table):
+    """The new path of a rollout: the same models at another account, or other models."""
+
+    provider: Text | None = None
+    models: Texts | None = None
+
+
+class RolloutTable(Table):
+    """A staged move of users to a new path."""
+
+    REQUIRED = ("candidate",)
+    tasks: All | Texts | None = None
+    percent: Percent | None = None
+    candidate: ArmTable | None = None
+    include: Texts | None = None
+    exclude: Texts | None = None
+
+
+class RetryTable(Table):
+    """How failures are tried again."""
+
+    max_retries: Retries | None = None
+    backoff: Wait | None = None
+    max_backoff: Wait | None = None
+    budget: Annotated[float, Leaf(scalars.number(0, 1))] | None = None
+    budget_floor: Annotated[int, Leaf(scalars.whole(0, 1000))] | None = None
+    ambiguous: Truth | None = None
+
+
+class BreakerTable(Table):
+    """When a candidate rests."""
+
+    failures: Annotated[int, Leaf(scalars.whole(1, 1000))] | None = None
+    rest: Limit | None = None
+    max_rest: Limit | None = None
+
+
+class TracesTable(Table):
+    """What is kept of past requests."""
+
+    rows: Annotated[int, Leaf(scalars.whole(0, 10_000_000))] | None = None
+
+
+class ConfigTable(Table):
+    """The whole file. Keys that begin with `x-` are the reader's own (a place for anchors)."""
+
+    defaults: Truth | None = None
+    server: ServerTable | None = None
+    providers: dict[AccountName, ProviderTable] | None = None
+    models: dict[Name, ModelTable] | None = None
+    routes: dict[Name, RouteTable] | None = None
+    tasks: dict[Name, TaskTable] | None = None
+    aliases: dict[Name, Text] | None = None
+    rollouts: dict[AccountName, RolloutTable] | None = None
+    fallbacks: Texts | None = None
+    retry: RetryTable | None = None
+    breaker: BreakerTable | None = None
+    timeouts: TimeoutsTable | None = None
+    traces: TracesTable | None = None

@@ -1,0 +1,255 @@
+"""Names what a running gateway knows: providers, models, tasks, routes, rollouts, and the Snapshot that holds them.
+
+Frozen values without behaviour beyond look-up. `config` builds them, `core.plan` decides over them, `gateway` swaps one
+Snapshot for the next; a request keeps the one it began with.
+Units: money in nano-dollars per token (integers; 1 USD per million tokens = 1,000), time in seconds, sizes in tokens
+or bytes, as the names say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Ability = Literal["tools", "vision", "json", "stream", "embeddings"]
+
+
+class Secret:
+    """A value that never prints. `reveal()` is the only way to the text; equality compares the text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself: only where it goes on the wire or is compared."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class Price(msgspec.Struct, frozen=True):
+    """Nano-dollars per token. None for a kind that the vendor does not price apart (it then costs as `input`)."""
+
+    input: int = 0
+    output: int = 0
+    cache_read_input: int | None = None
+    cache_write_input: int | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing about this model costs."""
+        return not (self.input or self.output or self.cache_read_input or self.cache_write_input)
+
+
+FREE = Price()
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """How long each phase of an attempt may take, in seconds. Sources: RELIABILITY A4."""
+
+    connect_s: float = 5.0
+    first_chunk_s: float = 60.0
+    idle_s: float = 60.0
+    total_s: float = 600.0
+
+    def within(self, left_s: float) -> Timeouts:
+        """Return these, with no more than `left_s` in all (and at least a millisecond: zero would mean no timer)."""
+        return msgspec.structs.replace(self, total_s=max(min(self.total_s, left_s), 0.001))
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A provider: a vendor's wire protocol plus our account there.
+
+    name: ours. kind: the module in `providers/` that speaks its protocol. vendor: its row in compatible.toml, "" if none.
+    base_url: scheme, host, port and path prefix, without a trailing slash; "" for kinds that have no address.
+    names: how a model of another account is called here, a template over {provider} and {id} (a LiteLLM proxy's names).
+    quirks: the row's data for the encoder, as plain values.
+    headers: extra headers that config asks for, in order.
+    """
+
+    name: str
+    kind: str
+    vendor: str = ""
+    base_url: str = ""
+    api_key: Secret | None = None
+    names: str = "{id}"
+    region: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    quirks: Mapping[str, object] = {}
+    timeouts: Timeouts = Timeouts()
+    proxy_url: str = ""
+    ca_file: str = ""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A public alias for one provider's model.
+
+    price: None when unknown ("unpriced"): refused wherever a price ceiling stands. context_tokens: None when unknown
+    (never filtered). can: what it is able to do; None when not said (nothing is held against it).
+    """
+
+    name: str
+    provider: str
+    id: str
+    price: Price | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    can: frozenset[str] | None = None
+    streams: bool = True
+    mode: Literal["chat", "embedding"] = "chat"
+    fallbacks: tuple[str, ...] = ()
+    context_fallbacks: tuple[str, ...] = ()
+    region: str = ""
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What a request is for, and which models do it best.
+
+    because: one reason for all, shown by `explain`. price_ceiling: the most a token may cost, None for no ceiling;
+    FREE refuses anything that costs. needs: abilities that every request of this task asks for.
+    regions: only these, empty for any. max_retries: fallbacks at most, None for the default. weights: for `weighted`.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    because: str = ""
+    price_ceiling: Price | None = None
+    needs: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    policy: str = "priority"
+    weights: tuple[float, ...] = ()
+    max_retries: int | None = None
+    total_s: float | None = None
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Candidates and the policy that orders them. weights: one per model for `weighted`, else empty."""
+
+    name: str
+    models: tuple[str, ...]
+    policy: str = "least_busy"
+    weights: tuple[float, ...] = ()
+    price_ceiling: Price | None = None
+    regions: frozenset[str] = frozenset()
+    max_retries: int | None = None
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """A staged move of users from `control` (what the config says) to `candidate`.
+
+    tasks: empty means all (requests that name no task included). percent: 0 to 100, 0 is off.
+    provider: the candidate arm serves the same models by this account. models: or, the candidate arm uses these instead.
+    include, exclude: users who are always, or never, on the candidate arm; exclude wins.
+    origin: where percent came from ("turnout.yaml", "ENABLE_LITELLM", "turnout rollout set, 2026-11-21 …").
+    """
+
+    name: str
+    percent: float = 0.0
+    tasks: frozenset[str] = frozenset()
+    provider: str = ""
+    models: tuple[str, ...] = ()
+    include: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+    origin: str = "default"
+
+
+class BreakerRule(msgspec.Struct, frozen=True):
+    """When a candidate rests. Source: RELIABILITY A2 (Envoy outlier detection)."""
+
+    failures: int = 5
+    rest_s: float = 30.0
+    max_rest_s: float = 300.0
+
+
+class RetryRule(msgspec.Struct, frozen=True):
+    """How failures are tried again. Sources: RELIABILITY A1, FACTS §3.
+
+    max_retries: fallbacks and retries after the first attempt. backoff_s doubles, full jitter, up to max_backoff_s.
+    budget_ratio: extra attempts at failing candidates as a share of requests; budget_floor: allowed besides, per 10 s.
+    retry_ambiguous: whether an attempt that may have been billed may be made again elsewhere.
+    """
+
+    max_retries: int = 2
+    backoff_s: float = 0.5
+    max_backoff_s: float = 8.0
+    budget_ratio: float = 0.2
+    budget_floor: int = 3
+    retry_ambiguous: bool = True
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a client may send. Sources: FACTS §6 (10 MB bodies), RELIABILITY T46, T49, T52."""
+
+    body_bytes: int = 10 * 1024 * 1024
+    header_bytes: int = 64 * 1024
+    json_depth: int = 64
+    header_s: float = 10.0
+    body_s: float = 60.0
+    answer_bytes: int = 64 * 1024 * 1024
+    error_bytes: int = 64 * 1024
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Where we listen, and for whom. master_key: None means the one kept in TURNOUT_HOME."""
+
+    host: str = "127.0.0.1"
+    port: int = 4000
+    master_key: Secret | None = None
+    home: str = ""
+    grace_s: float = 30.0
+    bounds: Bounds = Bounds()
+    trace_rows: int = 50_000
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One model by one provider account: what could serve. `id` is what the vendor is asked for.
+
+    key: "model@account", the name under which health is kept (the same model by two paths is two candidates).
+    prepared: what its provider need not compute for every request (see contracts.Provider.prepare); it may hold the key,
+    so it never prints; None means not prepared.
+    """
+
+    key: str
+    model: Model
+    account: Account
+    id: str
+    price: Price | None
+    prepared: object = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The whole configuration, checked, at one instant. Never changed, only replaced.
+
+    revision: a short hash of the content; two equal configs have equal revisions.
+    aliases: name → model, route or task name. candidates: by (model name, account name), for every pair a plan can need.
+    origins: dotted key → where its value came from, for `turnout check`.
+    """
+
+    revision: str
+    server: Server
+    accounts: Mapping[str, Account]
+    models: Mapping[str, Model]
+    routes: Mapping[str, Route]
+    tasks: Mapping[str, Task]
+    aliases: Mapping[str, str]
+    rollouts: Mapping[str, Rollout]
+    candidates: Mapping[tuple[str, str], Candidate]
+    retry: RetryRule = RetryRule()
+    breaker: BreakerRule = BreakerRule()
+    timeouts: Timeouts = Timeouts()
+    default_fallbacks: tuple[str, ...] = ()
+    origins: Mapping[str, str] = {}

@@ -1,0 +1,148 @@
+"""Decides whether a candidate may serve, and says why not.
+
+Two questions, asked at two times. `refusal` is about what stands in the config (price ceiling, region, what the task
+needs) and is asked once per Snapshot. `misfit` is about one request (kind, abilities, streaming, size) and is asked per
+request. Both return None for "may serve", else the reason, as a value.
+What is not known about a model is not held against it, with two exceptions where a wrong guess costs money or breaks a
+promise: an unknown price where a ceiling stands, an unknown region where regions are asked for.
+Sources: FACTS §1 (the column "needs" mixes abilities with labels such as danish or writing), RELIABILITY T23, R11.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from turnout.core.catalog import Candidate, Price
+
+CHECKED = frozenset({"tools", "vision", "json"})
+"""Needs that are looked for in Model.can. "stream" and "embeddings" are fields of a model; other words are labels."""
+
+ESTIMATE_SLACK = 1.25
+"""How far beyond a window an estimate must lie before the model is passed over. Four bytes to a token errs by -15 % to
++10 % (core/usage.py) and a vendor's own count by some more; a prompt that then does not fit comes back as a context
+overflow and goes to a larger window, so passing over too much is the worse mistake."""
+
+Code = Literal[
+    "not_configured",
+    "price",
+    "unpriced",
+    "region",
+    "kind",
+    "tools",
+    "vision",
+    "json",
+    "stream",
+    "context",
+    "resting",
+    "cut",
+]
+
+
+class Ask(msgspec.Struct):
+    """What a request wants, as far as the plan needs to know it; no prompt.
+
+    name: `model` as asked ("" or "auto": the task decides). task, user, session, key_id: "" if not said.
+    needs: abilities (tools, vision, json). input_tokens: an estimate. tools: how many are declared.
+    """
+
+    name: str
+    task: str = ""
+    user: str = ""
+    session: str = ""
+    key_id: str = ""
+    kind: Literal["chat", "embedding"] = "chat"
+    stream: bool = False
+    needs: frozenset[str] = frozenset()
+    input_tokens: int = 0
+    max_output_tokens: int | None = None
+    tools: int = 0
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One candidate in an order. arm: "control" or "candidate"."""
+
+    candidate: Candidate
+    arm: Literal["control", "candidate"]
+
+
+class Filtered(msgspec.Struct, frozen=True):
+    """A model that was passed over. code: for programs. detail: for a person, a whole clause."""
+
+    model: str
+    account: str
+    code: Code
+    detail: str
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the config demands of every candidate of a target. place: where it says so, such as "tasks.email-draft"."""
+
+    place: str = ""
+    ceiling: Price | None = None
+    regions: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+
+
+def describe_price(price: Price) -> str:
+    """Return "free" or "$0.15 in, $0.6 out per million tokens" (1 nano-dollar a token is $0.001 a million). O(1)."""
+    if price.is_free:
+        return "free"
+    return f"${price.input / 1000:g} in, ${price.output / 1000:g} out per million tokens"
+
+
+def is_within(price: Price, ceiling: Price) -> bool:
+    """Return whether no token of `price` costs more than `ceiling` allows for its side. O(1).
+
+    Cached tokens are input. FREE as a ceiling refuses anything that costs.
+    """
+    dearest = max(price.input, price.cache_read_input or 0, price.cache_write_input or 0)
+    return dearest <= ceiling.input and price.output <= ceiling.output
+
+
+def refusal(candidate: Candidate, terms: Terms) -> Filtered | None:
+    """Return why `candidate` can never serve under `terms`, or None. O(needs), never raises."""
+    model, account = candidate.model, candidate.account
+    if terms.ceiling is not None:
+        if candidate.price is None:
+            detail = f"has no known price, and {terms.place}.price_ceiling stands"
+            return Filtered(model.name, account.name, "unpriced", detail)
+        if not is_within(candidate.price, terms.ceiling):
+            detail = f"costs {describe_price(candidate.price)}; the price ceiling is {describe_price(terms.ceiling)}"
+            return Filtered(model.name, account.name, "price", detail)
+    region = account.region or model.region
+    if terms.regions and region not in terms.regions:
+        allowed = " or ".join(sorted(terms.regions))
+        return Filtered(model.name, account.name, "region", f"is in {region or 'an unknown region'}, not in {allowed}")
+    if "embeddings" in terms.needs and model.mode != "embedding":
+        return Filtered(model.name, account.name, "kind", "makes no embeddings, which the task needs")
+    return _inability(candidate, terms.needs, "which the task needs")
+
+
+def misfit(candidate: Candidate, ask: Ask) -> Filtered | None:
+    """Return why `candidate` cannot take this request, or None. O(needs), never raises."""
+    model, account = candidate.model, candidate.account
+    if model.mode != ask.kind:
+        return Filtered(model.name, account.name, "kind", f"is a model for {model.mode}, the request is for {ask.kind}")
+    if ask.stream and not model.streams:
+        return Filtered(model.name, account.name, "stream", "cannot stream")
+    unable = _inability(candidate, ask.needs, "which the request uses")
+    if unable is not None or model.context_tokens is None:
+        return unable
+    # A request for more output than fits is clamped by many vendors and refused by some, so it takes half at most.
+    window, output = model.context_tokens, ask.max_output_tokens or 0
+    if ask.input_tokens > ESTIMATE_SLACK * (window - min(output, window // 2)):
+        detail = f"holds {window} tokens, the request has about {ask.input_tokens}"
+        return Filtered(model.name, account.name, "context", f"{detail} and wants {output} more" if output else detail)
+    return None
+
+
+def _inability(candidate: Candidate, needs: frozenset[str], why: str) -> Filtered | None:
+    can = candidate.model.can
+    if can is None or not needs:
+        return None
+    for need in ("tools", "vision", "json"):
+        if need in needs and need not in can:
+            return Filtered(candidate.model.name, candidate.account.name, need, f"cannot do {need}, {why}")
+    return None

@@ -1,0 +1,71 @@
+"""Joins a vendor's decoder to a client's encoder: a Relay for streams whose formats differ.
+
+The engine sees one shape, whether bytes are only tapped (a dialect's own relay) or rewritten (this one).
+"""
+
+from __future__ import annotations
+
+from turnout.core.contracts import Decoder, Encoder
+from turnout.core.messages import Ended as EndedEvent
+from turnout.core.messages import Event, Failed, Finished, TextAdded, ToolCallAdded, ToolCallStarted, UsageSeen
+from turnout.core.usage import Usage, merge
+from turnout.errors import UpstreamError, UpstreamFault, UpstreamThrottled
+
+
+class Translation:
+    """A Relay (see core/contracts.py) over events. Cost: O(bytes), one encode per event."""
+
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "failure",
+        "finish_reason",
+        "has_content",
+        "is_ended",
+        "output_bytes",
+        "usage",
+    )
+
+    def __init__(self, decoder: Decoder, encoder: Encoder) -> None:
+        self._decoder = decoder
+        self._encoder = encoder
+        self.has_content = False
+        self.is_ended = False
+        self.failure: UpstreamError | None = None
+        self.usage: Usage | None = None
+        self.finish_reason = ""
+        self.output_bytes = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the vendor's next bytes; return the client's. After the end, or a failure, returns b""."""
+        out = b""
+        for event in self._decoder.feed(data):
+            if self.is_ended or self.failure is not None:
+                break
+            self._note(event)
+            if self.failure is None:
+                out += self._encoder.encode(event)
+        return out
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case TextAdded(text):
+                self.has_content = self.has_content or bool(text)
+                self.output_bytes += len(text.encode())
+            case ToolCallStarted():
+                self.has_content = True
+            case ToolCallAdded(_, arguments):
+                self.output_bytes += len(arguments.encode())
+            case UsageSeen(usage):
+                self.usage = usage if self.usage is None else merge(self.usage, usage)
+            case Finished(reason):
+                self.finish_reason = reason
+            case EndedEvent():
+                self.is_ended = True
+            case Failed(message, kind):
+                refusal = UpstreamThrottled if "rate_limit" in kind else UpstreamFault
+                self.failure = refusal(
+                    f"the provider reported an error inside its answer: {kind or 'error'}: {message}"
+                )
+            case _:
+                pass

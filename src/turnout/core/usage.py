@@ -1,0 +1,101 @@
+"""Reads what a vendor says it counted. Untrusted input: a count that is not a plain non-negative integer is no count.
+
+Names are OpenTelemetry's (input_tokens, output_tokens, cache_read_input_tokens, reasoning_output_tokens).
+Sources: RELIABILITY R11 and the last row of the fault matrix (§4.3); CVE-2026-71479 (overflow in billing).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+LIMIT_TOKENS = 2**40
+"""Above this a count is absurd: about a thousand times the largest context times the longest session."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one attempt. `input_tokens` includes the cached ones; `output_tokens` includes the reasoning ones.
+
+    basis: exact (the vendor said so), estimated (counted from bytes), unknown.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    basis: Literal["exact", "estimated", "unknown"] = "exact"
+
+
+def count(value: object) -> int | None:
+    """Return `value` if it is a believable number of tokens, else None. O(1), never raises."""
+    if type(value) is int and 0 <= value <= LIMIT_TOKENS:
+        return value
+    return None
+
+
+def estimate(input_bytes: int, output_bytes: int) -> Usage:
+    """Count from UTF-8 bytes, four to a token (measured: +10 % on English, 0 % on Danish, -15 % on code). O(1)."""
+    return Usage(-(-input_bytes // 4), -(-output_bytes // 4), basis="estimated")
+
+
+def read_openai(raw: object) -> Usage | None:
+    """Return the usage in an OpenAI-shaped `usage` object (decoded JSON), or None if it is absent or absurd.
+
+    A part (cached, reasoning) that exceeds its whole is left out, so that it can only make the bill what it would be
+    without it. An embedding has no completion_tokens: 0. DeepSeek names its cached tokens prompt_cache_hit_tokens.
+    xAI counts reasoning besides completion_tokens: seen by total_tokens being the sum of all three. O(1), never raises.
+    """
+    if not isinstance(raw, dict):
+        return None
+    given = count(raw.get("prompt_tokens"))
+    made = count(raw.get("completion_tokens", 0))
+    if given is None or made is None:
+        return None
+    cached = _part(raw, "prompt_tokens_details", "cached_tokens") or count(raw.get("prompt_cache_hit_tokens")) or 0
+    reasoning = _part(raw, "completion_tokens_details", "reasoning_tokens") or 0
+    if reasoning and raw.get("total_tokens") == given + made + reasoning:
+        made += reasoning
+    return Usage(
+        given,
+        made,
+        cache_read_input_tokens=cached if cached <= given else 0,
+        reasoning_output_tokens=reasoning if reasoning <= made else 0,
+    )
+
+
+def read_anthropic(raw: object) -> Usage | None:
+    """Return the usage in an Anthropic-shaped `usage` object (decoded JSON), or None if it is absent or absurd.
+
+    Anthropic's input_tokens leaves the cached ones out; ours includes them. O(1), never raises.
+    """
+    if not isinstance(raw, dict):
+        return None
+    fresh = count(raw.get("input_tokens"))
+    made = count(raw.get("output_tokens"))
+    if fresh is None or made is None:
+        return None
+    read = count(raw.get("cache_read_input_tokens")) or 0
+    written = count(raw.get("cache_creation_input_tokens")) or 0
+    return Usage(fresh + read + written, made, cache_read_input_tokens=read, cache_write_input_tokens=written)
+
+
+def merge(earlier: Usage, later: Usage) -> Usage:
+    """Return what two reports about one answer come to. O(1), never raises.
+
+    The later one wins only if it is monotone: a count does not shrink. If it does, neither can be believed: the larger
+    of each, marked as estimated. Source: RELIABILITY §4.3, last row.
+    """
+    if later.input_tokens >= earlier.input_tokens and later.output_tokens >= earlier.output_tokens:
+        return later
+    return Usage(
+        max(earlier.input_tokens, later.input_tokens),
+        max(earlier.output_tokens, later.output_tokens),
+        basis="estimated",
+    )
+
+
+def _part(raw: dict[str, object], name: str, part: str) -> int | None:
+    details = raw.get(name)
+    return count(details.get(part)) if isinstance(details, dict) else None

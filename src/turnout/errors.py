@@ -1,0 +1,250 @@
+"""Decides what can go wrong, and what each failure tells its caller.
+
+One root, four answers: **code** (a stable string), **status** (HTTP), **source** (whose fault: `client`, `gateway` or
+`upstream`) and **retry** (`never`, `same` candidate, `next` candidate, `after` a time). Errors become bytes only in
+`api/render.py`; foreign exceptions become these only at the sockets
+(`gateway/connection.py`, `dial.py`, `transport.py`), in `stores/*` and in `providers/*.classify`.
+The table in docs/errors.md and this tree are compared by a test.
+
+Source: the shape is h11's (an abstract root that refuses direct construction) and Pingora's (`esource`, `retry`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Source = Literal["client", "gateway", "upstream"]
+Retry = Literal["never", "same", "next", "after"]
+
+
+class GatewayError(Exception):
+    """The root: every failure that Turnout names. Abstract.
+
+    message: what happened and what to do, for a person; never holds a secret or a prompt.
+    param: the request field at fault (OpenAI's `param`), if one is.
+    retry_after_s: seconds after which a new try makes sense, if known.
+    """
+
+    code: ClassVar[str] = ""
+    status: int = 500
+    source: ClassVar[Source] = "gateway"
+    retry: ClassVar[Retry] = "never"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        if not type(self).code:
+            raise TypeError(f"{type(self).__name__} is abstract: raise one of its kinds")
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+# ── the client's side ──
+
+
+class ClientError(GatewayError):
+    """Something about the request. Abstract."""
+
+    source: ClassVar[Source] = "client"
+    status = 400
+
+
+class InvalidRequest(ClientError):
+    """The request cannot be read or makes no sense."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class RequestTooLarge(ClientError):
+    """A body or a header block beyond the bound."""
+
+    code = "request_too_large"
+    status = 413
+
+
+class Unauthenticated(ClientError):
+    """No key, or not one of ours."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class PermissionDenied(ClientError):
+    """A known key that may not do this."""
+
+    code = "permission_denied"
+    status = 403
+
+
+class ModelNotFound(ClientError):
+    """No model, route, alias or task of that name; the message lists the nearest."""
+
+    code = "model_not_found"
+    status = 404
+
+
+class ClientDisconnected(ClientError):
+    """The client left. Logged as 499 (nginx's number), never sent."""
+
+    code = "client_disconnected"
+    status = 499
+
+
+# ── our own refusals ──
+
+
+class LimitError(GatewayError):
+    """A bound of ours was met. Abstract."""
+
+
+class RateLimited(LimitError):
+    """A limit of ours on the caller."""
+
+    code = "rate_limited"
+    status = 429
+    retry = "after"
+
+
+class BudgetExceeded(LimitError):
+    """Money ran out. 402, not 429: OpenAI SDKs retry 429 by themselves, which multiplies useless traffic."""
+
+    code = "budget_exceeded"
+    status = 402
+
+
+class Overloaded(LimitError):
+    """More than we can carry now."""
+
+    code = "overloaded"
+    status = 503
+    retry = "after"
+
+
+# ── the vendor's side ──
+
+
+class UpstreamError(GatewayError):
+    """A vendor failed us. Abstract. Carries who, which try, and what the vendor said.
+
+    model, provider: our names. attempt: 1 for the first. vendor_status: the HTTP status received, None if none was.
+    is_ambiguous: the vendor may have done (and billed) the work although we have no answer.
+    is_throttle: a refusal that says nothing about health.
+    body: at most 2 KiB of what the vendor said, for the trace; passed to the client only by UpstreamRejected.
+    """
+
+    source: ClassVar[Source] = "upstream"
+    retry: ClassVar[Retry] = "next"
+    status = 502
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        vendor_status: int | None = None,
+        is_ambiguous: bool = False,
+        retry_after_s: float | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.vendor_status = vendor_status
+        self.is_ambiguous = is_ambiguous
+        self.body = body
+        self.model = ""
+        self.provider = ""
+        self.attempt = 0
+
+
+class UpstreamTimeout(UpstreamError):
+    """A phase took too long. phase: connect | first_chunk | idle | total."""
+
+    code = "upstream_timeout"
+    status = 504
+
+    def __init__(self, message: str, *, phase: str, is_ambiguous: bool) -> None:
+        super().__init__(message, is_ambiguous=is_ambiguous)
+        self.phase = phase
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: refused, no such name, TLS not to be trusted. Nothing was sent, nothing is owed."""
+
+    code = "upstream_unreachable"
+    status = 502
+
+
+class UpstreamThrottled(UpstreamError):
+    """The vendor says 'not now': a cool-down for this model, never a mark against its health."""
+
+    code = "upstream_throttled"
+    status = 429
+
+
+class UpstreamRejected(UpstreamError):
+    """The vendor says that the request is bad; its status and its body reach the client unchanged.
+
+    is_context_overflow: the prompt did not fit this model's window: a model with a larger one may take it.
+    """
+
+    code = "upstream_rejected"
+    status = 400
+    retry = "never"
+
+    def __init__(
+        self, message: str, *, vendor_status: int, body: bytes = b"", is_context_overflow: bool = False
+    ) -> None:
+        super().__init__(message, vendor_status=vendor_status, body=body)
+        self.status = vendor_status
+        self.is_context_overflow = is_context_overflow
+
+
+class UpstreamFault(UpstreamError):
+    """The vendor broke: 5xx, an answer that cannot be read, or *our* credential refused (never shown as a 401)."""
+
+    code = "upstream_fault"
+    status = 502
+
+
+class StreamInterrupted(UpstreamError):
+    """The stream broke after bytes had reached the client: an error event in the stream, then the connection ends."""
+
+    code = "stream_interrupted"
+    status = 502
+    retry = "never"
+
+
+# ── nobody could ──
+
+
+class NoCandidate(GatewayError):
+    """No candidate may serve, or every one failed; the message names each and why."""
+
+    code = "no_candidate"
+    status = 503
+    retry = "after"
+
+
+class StoreError(GatewayError):
+    """A store of ours did not answer."""
+
+    code = "store_unavailable"
+    status = 503
+    retry = "after"
+
+
+class ConfigError(GatewayError):
+    """The configuration is wrong. Exit code 2. problems: one line each, `file:line:column key: what, what was meant`."""
+
+    code = "config_error"
+    status = 500
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class InternalError(GatewayError):
+    """A bug of ours, with one face."""
+
+    code = "internal_error"
+    status = 500

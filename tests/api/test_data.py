@@ -1,0 +1,143 @@
+"""What a data request may hold: labels, encodings, sizes and depths; and what is made of it."""
+
+import json
+
+import pytest
+
+from tests.rig import CONFIG, Rig
+from turnout.api.data import LABEL_LENGTH
+
+CHAT = {"model": "first", "messages": [{"role": "user", "content": "hej"}]}
+PATH = "/v1/chat/completions"
+SMALL = CONFIG + "server: {{max_body: 2KiB, max_depth: 64}}\n"
+
+
+async def test_task_user_and_session_come_from_headers_before_the_body(rig):
+    """An application that cannot change its body can still say what a request is for."""
+    async with rig.http(x_turnout_task="work", x_turnout_user="anna", x_turnout_session="s1") as client:
+        answer = await client.post(PATH, json=CHAT | {"model": "auto", "user": "carl", "metadata": {"task": "alone"}})
+        bare = await client.post(PATH, json=CHAT, headers={"x-turnout-task": "", "x-turnout-user": ""})
+    later, first = await rig.traced()
+    assert (first.target, first.asked_task, first.user) == ("task work", "work", "anna")
+    assert answer.headers["x-turnout-task"] == "work"
+    assert (later.target, later.user) == ("model first", "")
+    assert "x-turnout-task" not in bare.headers
+
+
+async def test_the_body_names_task_and_user_too(rig):
+    """`metadata.task` is ours and does not go on; `user` is the application's and does."""
+    async with rig.http() as client:
+        await client.post(PATH, json=CHAT | {"model": "", "user": "carl", "metadata": {"task": "work", "trip": "7"}})
+    (trace,) = await rig.traced()
+    assert (trace.task, trace.user) == ("work", "carl")
+    sent = json.loads(rig.world.witness.dispatches[0].body)
+    assert (sent["user"], sent["metadata"]) == ("carl", {"trip": "7"})
+
+
+@pytest.mark.parametrize("name", ["x-turnout-task", "x-turnout-user", "x-turnout-session"])
+async def test_a_label_that_is_too_long_is_refused(rig, name):
+    """With the header's name; the longest that is allowed passes."""
+    async with rig.http() as client:
+        long = await client.post(PATH, json=CHAT, headers={name: "x" * (LABEL_LENGTH + 1)})
+        most = await client.post(PATH, json=CHAT, headers={name: "x" * LABEL_LENGTH})
+    assert (long.status_code, long.json()["error"]["param"]) == (400, name)
+    assert most.status_code == (404 if name == "x-turnout-task" else 200)
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"model": "x" * (LABEL_LENGTH + 1)}, "model"),
+        ({"metadata": {"task": "x" * (LABEL_LENGTH + 1)}}, "metadata.task"),
+    ],
+)
+async def test_a_name_in_the_body_that_is_too_long_is_refused(rig, more, param):
+    """Names are kept in every trace, so a megabyte of one is not taken."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, json=CHAT | more)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert rig.world.witness.count == 0
+
+
+async def test_a_user_of_any_length_passes_on_whole_and_is_kept_short(rig):
+    """It is the application's text; our trace holds its beginning."""
+    user = "ø" * 100_000
+    async with rig.http() as client:
+        answer = await client.post(PATH, json=CHAT | {"user": user})
+    assert answer.status_code == 200
+    assert json.loads(rig.world.witness.dispatches[0].body)["user"] == user
+    (trace,) = await rig.traced()
+    assert trace.user == user[:LABEL_LENGTH]
+
+
+async def test_a_label_that_is_no_utf8_is_read_as_well_as_it_goes(rig):
+    """Bytes from a client end up in a trace and on a terminal."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, json=CHAT, headers={b"x-turnout-user": b"J\xf8rgen"})
+    assert answer.status_code == 200
+    (trace,) = await rig.traced()
+    assert trace.user == "J\ufffdrgen"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "status"), [("gzip", 415), ("br, gzip", 415), ("identity", 200), ("Identity", 200)]
+)
+async def test_a_compressed_body_is_not_taken(rig, encoding, status):
+    """No bomb is unpacked here."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, content=json.dumps(CHAT).encode(), headers={"content-encoding": encoding})
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.json()["error"]["param"] == "content-encoding"
+
+
+@pytest.mark.parametrize("path", [PATH, "/embeddings"])
+async def test_a_body_over_the_bound_is_refused_with_what_to_raise(tmp_path, path):
+    """413, and the connection ends; one byte less passes the bound."""
+    async with Rig(tmp_path, config=SMALL) as rig, rig.http() as client:
+        body = json.dumps(CHAT | {"pad": ""}).encode()
+        exact = body.replace(b'"pad": ""', b'"pad": "%b"' % (b"x" * (2048 - len(body))))
+        over = await client.post(path, content=exact + b" ")
+        fits = await client.post(PATH, content=exact)
+    assert (over.status_code, over.json()["error"]["code"]) == (413, "request_too_large")
+    assert "server.max_body" in over.json()["error"]["message"]
+    assert over.headers["connection"] == "close"
+    assert fits.status_code == 200
+    assert rig.world.witness.count == 1
+
+
+async def test_a_body_far_over_the_shipped_bound_is_refused_while_it_is_still_being_sent(rig):
+    """10 MB; the client gets its answer although it has not finished."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, content=b"x" * (12 * 1024 * 1024))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(("levels", "status"), [(64, 200), (65, 400)])
+async def test_nesting_is_bounded_before_any_parser_sees_it(rig, levels, status):
+    """64 levels, the object around it counted."""
+    deep = b"[" * (levels - 1) + b"]" * (levels - 1)
+    body = json.dumps(CHAT).encode()[:-1] + b', "deep": ' + deep + b"}"
+    async with rig.http() as client:
+        answer = await client.post(PATH, content=body)
+    assert answer.status_code == status
+    if status == 400:
+        assert "64 levels" in answer.json()["error"]["message"]
+
+
+async def test_who_has_no_key_is_told_so_before_anything_is_read(rig):
+    """Not even the body's encoding or size."""
+    async with rig.http(authorization="Bearer wrong", content_encoding="gzip") as client:
+        answer = await client.post(PATH, content=b"x")
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'{"model": "first"}', b'\xff{"model": 1}', b'{"model": 1, "messages": [{}]}']
+)
+async def test_what_is_no_request_is_a_400_that_says_why(rig, body):
+    """Nothing is sent upstream."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+    assert rig.world.witness.count == 0

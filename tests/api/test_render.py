@@ -1,0 +1,84 @@
+"""Errors as bytes."""
+
+import json
+
+import pytest
+
+from turnout.api.render import error_body, error_headers
+from turnout.errors import (
+    BudgetExceeded,
+    InternalError,
+    InvalidRequest,
+    ModelNotFound,
+    NoCandidate,
+    RateLimited,
+    Unauthenticated,
+    UpstreamFault,
+    UpstreamRejected,
+    UpstreamThrottled,
+)
+
+
+def test_the_shape_is_openais_and_the_code_is_ours():
+    """message, type, param, code; whose fault, and the request's name besides."""
+    body = json.loads(error_body(InvalidRequest("Say more.", param="messages"), "req_1"))
+    assert body == {
+        "error": {
+            "message": "Say more.",
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "invalid_request",
+            "source": "client",
+            "request_id": "req_1",
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Unauthenticated("x"), "authentication_error"),
+        (ModelNotFound("x"), "not_found_error"),
+        (RateLimited("x"), "rate_limit_error"),
+        (BudgetExceeded("x"), "insufficient_quota"),
+        (InternalError("x"), "api_error"),
+        (UpstreamFault("x"), "api_error"),
+    ],
+)
+def test_the_type_is_the_family_that_openais_sdks_know(error, kind):
+    """By status."""
+    assert json.loads(error_body(error, ""))["error"]["type"] == kind
+
+
+def test_a_vendors_own_rejection_passes_as_the_vendor_wrote_it():
+    """Byte for byte, if it is JSON; else in our shape."""
+    theirs = b'{"error": {"message": "bad", "their": "field"}}'
+    assert error_body(UpstreamRejected("x", vendor_status=422, body=theirs), "r") == theirs
+    assert json.loads(error_body(UpstreamRejected("x", vendor_status=422, body=b"<html>"), "r"))["error"]["code"] == (
+        "upstream_rejected"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [
+        (UpstreamThrottled("x", retry_after_s=7.2), (b"8", b"7200")),
+        (NoCandidate("x"), (b"1", b"1000")),
+        (RateLimited("x", retry_after_s=0.0), (b"1", b"1")),
+    ],
+)
+def test_a_429_or_503_always_says_when(error, wait):
+    """Both spellings (T14), never zero."""
+    headers = dict(error_headers(error))
+    assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == wait
+    assert (headers.get(b"x-should-retry") == b"false") is not isinstance(error, RateLimited)
+
+
+def test_a_failure_that_was_tried_elsewhere_tells_sdks_not_to_multiply_it():
+    """F9."""
+    assert dict(error_headers(UpstreamFault("x")))[b"x-should-retry"] == b"false"
+
+
+def test_a_401_names_the_scheme():
+    """RFC 9110 §11.6.1."""
+    assert dict(error_headers(Unauthenticated("x")))[b"www-authenticate"] == b"Bearer"

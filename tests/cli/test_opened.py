@@ -1,0 +1,43 @@
+"""Config and state, as the commands beside `serve` open them."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from turnout.cli.opened import loaded_config, opened_state
+from turnout.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _empty_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TURNOUT_CONFIG", raising=False)
+    monkeypatch.setenv("TURNOUT_HOME", str(tmp_path / "home"))
+
+
+def test_the_config_and_the_state_are_those_that_serve_would_take(tmp_path):
+    """./turnout.yaml, and state.sqlite3 under TURNOUT_HOME, which is made."""
+    (tmp_path / "turnout.yaml").write_text("server: {port: 4001}\n")
+    assert loaded_config(None).snapshot.server.port == 4001
+    with opened_state(None) as (loaded, state):
+        state.put_fact("a", b"1")
+        assert loaded.snapshot.server.port == 4001
+    with opened_state(None) as (_, again):
+        assert again.get_fact("a") == b"1"
+    assert (tmp_path / "home" / "state.sqlite3").is_file()
+
+
+def test_a_store_that_cannot_be_opened_is_an_error_with_its_path(tmp_path):
+    """Not a traceback."""
+    (tmp_path / "home").write_text("")
+    with pytest.raises(click.ClickException, match=r"home/state\.sqlite3"), opened_state(None):
+        raise AssertionError
+
+
+def test_a_broken_config_is_told_as_such(tmp_path):
+    """The main command turns it into exit code 2; no state is made for it."""
+    (tmp_path / "turnout.yaml").write_text("zzz: 1\n")
+    with pytest.raises(ConfigError), opened_state(None):
+        raise AssertionError
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,108 @@
+"""What vendors count: believed only where it is a plain number, and never to our cost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout.core.usage import LIMIT_TOKENS, Usage, count, estimate, merge, read_anthropic, read_openai
+
+ABSURD = [-1, 1.0, "7", None, True, LIMIT_TOKENS + 1, 10**18, [], {}]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(
+    ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details",
+     "prompt_cache_hit_tokens", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+)  # fmt: skip
+COUNTS = st.builds(Usage, st.integers(0, 9), st.integers(0, 9))
+
+
+@pytest.mark.parametrize("value", ABSURD)
+def test_an_absurd_count_is_no_usage(value):
+    """Negative, float, text, huge, a boolean: the vendor's count is not used at all."""
+    assert count(value) is None
+    assert read_openai({"prompt_tokens": value, "completion_tokens": 1}) is None
+    assert read_openai({"prompt_tokens": 1, "completion_tokens": value}) is None
+    assert read_anthropic({"input_tokens": value, "output_tokens": 1}) is None
+    assert read_anthropic({"input_tokens": 1, "output_tokens": value}) is None
+
+
+def test_believable_counts():
+    """The bounds belong to it."""
+    assert count(0) == 0
+    assert count(LIMIT_TOKENS) == LIMIT_TOKENS
+
+
+@pytest.mark.parametrize("raw", [None, [], "x", 3, {}])
+def test_what_is_no_usage_object(raw):
+    """Absent is absent."""
+    assert read_openai(raw) is None
+    assert read_anthropic(raw) is None
+
+
+def test_openai_counts_parts():
+    """Cached and reasoning tokens are parts of the whole; an embedding has no output."""
+    raw = {
+        "prompt_tokens": 24, "completion_tokens": 11, "total_tokens": 35,
+        "prompt_tokens_details": {"cached_tokens": 8}, "completion_tokens_details": {"reasoning_tokens": 2},
+    }  # fmt: skip
+    assert read_openai(raw) == Usage(24, 11, cache_read_input_tokens=8, reasoning_output_tokens=2)
+    assert read_openai({"prompt_tokens": 5, "total_tokens": 5}) == Usage(5, 0)
+    assert read_openai({"prompt_tokens": 5, "completion_tokens": 1, "prompt_cache_hit_tokens": 3}) == Usage(5, 1, 3)
+
+
+def test_parts_larger_than_the_whole_are_left_out():
+    """A vendor cannot make a request cheaper by an absurd discount."""
+    raw = {
+        "prompt_tokens": 5, "completion_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 4},
+    }  # fmt: skip
+    assert read_openai(raw) == Usage(5, 3)
+
+
+def test_reasoning_counted_besides_is_added():
+    """xAI: the total is the sum of all three, so the output is text and reasoning."""
+    raw = {
+        "prompt_tokens": 5,
+        "completion_tokens": 3,
+        "total_tokens": 18,
+        "completion_tokens_details": {"reasoning_tokens": 10},
+    }
+    assert read_openai(raw) == Usage(5, 13, reasoning_output_tokens=10)
+
+
+def test_anthropic_input_includes_the_cached():
+    """Its input_tokens leaves them out; ours does not."""
+    raw = {"input_tokens": 20, "cache_creation_input_tokens": 5, "cache_read_input_tokens": 100, "output_tokens": 12}
+    assert read_anthropic(raw) == Usage(125, 12, cache_read_input_tokens=100, cache_write_input_tokens=5)
+    assert read_anthropic({"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": None}) == Usage(1, 2)
+
+
+def test_the_estimate_is_four_bytes_a_token_rounded_up():
+    """And says that it is one."""
+    assert estimate(9, 8) == Usage(3, 2, basis="estimated")
+
+
+def test_the_last_report_wins_only_if_monotone():
+    """A count that shrinks makes both unbelievable."""
+    assert merge(Usage(5, 1), Usage(5, 9)) == Usage(5, 9)
+    assert merge(Usage(5, 9), Usage(6, 1)) == Usage(6, 9, basis="estimated")
+
+
+@given(COUNTS, COUNTS)
+def test_merging_never_loses_tokens(earlier, later):
+    """What was counted once stays on the bill."""
+    merged = merge(earlier, later)
+    assert merged.input_tokens >= max(earlier.input_tokens, later.input_tokens)
+    assert merged.output_tokens >= max(earlier.output_tokens, later.output_tokens)
+
+
+@given(JSON | st.dictionaries(FIELDS, JSON | st.integers(0, 50)))
+def test_reading_never_raises_and_parts_fit(raw):
+    """Untrusted input (R11)."""
+    for usage in (read_openai(raw), read_anthropic(raw)):
+        if usage is not None:
+            assert 0 <= usage.cache_read_input_tokens <= usage.input_tokens
+            assert 0 <= usage.reasoning_output_tokens <= usage.output_tokens

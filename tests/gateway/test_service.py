@@ -1,0 +1,236 @@
+"""A running gateway's life: what it opens, reloads, notices and closes."""
+
+import asyncio
+import logging
+import sqlite3
+
+import pytest
+
+from tests.rig import CONFIG, KEY, Rig
+from turnout.config.environment import Environment
+from turnout.config.load import load
+from turnout.errors import StoreError
+from turnout.gateway.clock import SystemClock
+from turnout.gateway.service import WATCH_S, Service
+from turnout.stores.sqlite import SqliteStateStore
+
+ROLLOUT = "rollouts:\n  beta: {{percent: 10, candidate: {{provider: backup}}}}\n"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A config file, and a way to make services over it."""
+    return Place(tmp_path)
+
+
+class Place:
+    def __init__(self, folder):
+        self.folder = folder
+        self.path = folder / "turnout.yaml"
+        self.made = []
+        self.write()
+
+    def write(self, text=CONFIG + ROLLOUT):
+        self.path.write_text(text.format(url="http://127.0.0.1:1"), encoding="utf-8")
+
+    def service(self, **variables):
+        environment = Environment({"TURNOUT_HOME": str(self.folder / "home"), **variables})
+        self.made.append(Service(load(self.path, environment), environment, SystemClock(), config=self.path))
+        return self.made[-1]
+
+    def percent(self, service):
+        return service.snapshot.rollouts["beta"].percent
+
+
+async def until(condition, seconds=5.0):
+    """Wait for `condition`; return how long it took."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while not condition():
+        assert loop.time() - began < seconds
+        await asyncio.sleep(0.01)
+    return loop.time() - began
+
+
+async def test_it_is_ready_between_start_and_stop_and_stopping_twice_is_well(place):
+    """What it made for itself is there at once; at the end no task is left."""
+    before = asyncio.all_tasks()
+    service = place.service()
+    assert service.new_master_key.startswith("sk-turnout-")
+    assert not service.is_ready
+    await service.start()
+    assert service.is_ready
+    assert service.bounds is service.snapshot.server.bounds
+    await service.stop()
+    assert not service.is_ready
+    await service.stop()
+    assert asyncio.all_tasks() == before
+
+
+def test_a_home_that_cannot_be_opened_is_a_store_error(place):
+    """With the path in it."""
+    (place.folder / "home").write_text("")
+    with pytest.raises(StoreError, match="home"):
+        place.service()
+
+
+async def test_a_reload_takes_all_or_nothing(place, caplog):
+    """The problems are returned and logged; the old config serves on."""
+    service = place.service()
+    first = service.snapshot
+    assert service.reload() == ()
+    assert service.snapshot.revision == first.revision
+    place.write("models: {{x: {{provider: nobody}}}}\n")
+    with caplog.at_level(logging.WARNING, "turnout.service"):
+        problems = service.reload()
+        assert service.snapshot.revision == first.revision
+        place.write(CONFIG)
+        assert service.reload() == ()
+    assert "nobody" in problems[0]
+    assert service.snapshot.revision != first.revision
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert service.snapshot.revision in caplog.records[1].getMessage()
+    await service.stop()
+
+
+async def test_a_changed_file_is_taken_once_it_stands_still(place):
+    """An editor that empties the file before it writes does not take all routes away for a moment."""
+    service = place.service()
+    await service.start()
+    revisions = {service.snapshot.revision}
+    loop = asyncio.get_running_loop()
+    until_then = loop.time() + 3 * WATCH_S
+    while loop.time() < until_then:
+        place.write("")  # valid, and nothing like what is meant
+        await asyncio.sleep(0.02)
+        revisions.add(service.snapshot.revision)
+    assert len(revisions) == 1
+    place.write(CONFIG)
+    assert await until(lambda: service.snapshot.revision not in revisions) < 1.0 + WATCH_S
+    assert "first" in service.snapshot.models
+    await service.stop()
+
+
+class Meddling(Environment):
+    """Variables that change the config file when they are looked at, which is after the file was read."""
+
+    __slots__ = ("change",)
+
+    def get(self, name):
+        if name == "TURNOUT_PORT" and self.change is not None:
+            self.change()
+            self.change = None
+        return super().get(name)
+
+
+async def test_what_is_written_while_the_file_is_read_is_a_change_to_come(place):
+    """The stamp is taken before reading, so no edit falls between the two."""
+    environment = Meddling({"TURNOUT_HOME": str(place.folder / "home")})
+    environment.change = None
+    service = Service(load(place.path, environment), environment, SystemClock(), config=place.path)
+    environment.change = lambda: place.write(CONFIG + ROLLOUT.replace("percent: 10", "percent: 70"))
+    assert service.reload() == ()
+    assert environment.change is None
+    assert place.percent(service) == 10
+    await service.start()
+    await until(lambda: place.percent(service) == 70)
+    await service.stop()
+
+
+async def test_a_file_that_a_key_is_in_is_watched(place):
+    """Rotating a key is writing its file."""
+    key = place.folder / "key"
+    key.write_text("sk-canary-old")
+    place.write(CONFIG.replace("api_key: sk-canary-stub-key-1", 'api_key: "file:key"'))
+    service = place.service()
+    await service.start()
+    key.write_text("sk-canary-new")
+    await until(lambda: service.snapshot.accounts["stub"].api_key.reveal() == "sk-canary-new")
+    key.unlink()
+    await asyncio.sleep(3 * WATCH_S)
+    assert service.snapshot.accounts["stub"].api_key.reveal() == "sk-canary-new"
+    await service.stop()
+
+
+async def test_what_is_set_holds_at_once_and_after_a_restart(place):
+    """Through the state file; an unknown name is refused."""
+    service = place.service()
+    service.set_rollout("beta", 30, "a test")
+    assert place.percent(service) == 30
+    with pytest.raises(ValueError, match="beta"):
+        service.set_rollout("nope", 30, "a test")
+    await service.stop()
+    again = place.service()
+    assert place.percent(again) == 30
+    await again.stop()
+    moved = place.service(TURNOUT_ROLLOUT_BETA="50")
+    assert place.percent(moved) == 50
+    await moved.stop()
+
+
+async def test_what_another_process_sets_holds_within_a_second_whatever_it_took_for_the_base(place):
+    """An emergency 0 from a shell without the gateway's variables; it outlives the gateway too."""
+    service = place.service(TURNOUT_ROLLOUT_BETA="40")
+    await service.start()
+    bystander = place.service()
+    bystander.set_rollout("beta", 0, "a shell with another environment")
+    assert await until(lambda: place.percent(service) == 0) < 1.0
+    await service.stop()
+    again = place.service(TURNOUT_ROLLOUT_BETA="40")
+    assert place.percent(again) == 0
+    await again.stop()
+    await bystander.stop()
+
+
+async def test_what_another_process_sets_right_before_a_reload_is_not_lost(place):
+    """`turnout rollout set` and SIGHUP in one script, sooner than the gateway looks by itself."""
+    service = place.service(TURNOUT_ROLLOUT_BETA="40")
+    bystander = place.service()
+    bystander.set_rollout("beta", 0, "a shell with another environment")
+    assert service.reload() == ()
+    assert place.percent(service) == 0
+    await service.stop()
+    await bystander.stop()
+
+
+async def test_a_state_file_that_cannot_be_read_is_said_and_everything_else_goes_on(place, caplog):
+    """And what is set once it can be read again is seen."""
+    service = place.service()
+    await service.start()
+    with sqlite3.connect(place.folder / "home" / "state.sqlite3") as other:
+        other.execute("ALTER TABLE rollout_change RENAME TO elsewhere")
+    await until(lambda: "the state file cannot be read" in caplog.text)
+    place.write(CONFIG.replace("cheapest first", "for another reason") + ROLLOUT)
+    await until(lambda: service.snapshot.tasks["work"].because == "for another reason")
+    other.execute("ALTER TABLE elsewhere RENAME TO rollout_change")
+    other.close()
+    shell = SqliteStateStore(place.folder / "home" / "state.sqlite3")
+    shell.close()
+    place.service().set_rollout("beta", 90, "a test")
+    await until(lambda: place.percent(service) == 90)
+    await place.made[-1].stop()
+    await service.stop()
+
+
+async def test_what_is_counted_is_what_is_told(tmp_path):
+    """In flight while it lasts; then a trace, and the metrics with who rests."""
+    async with Rig(tmp_path) as rig, rig.http() as client:
+        rig.world.by_model["vendor/first"] = "retry-after=9"
+        asked = {"model": "task:work", "messages": [{"role": "user", "content": "hej"}]}
+        answer = await client.post("/v1/chat/completions", json=asked)
+        (trace,) = await rig.traced()
+        text = rig.service.metrics().decode()
+    assert answer.status_code == 200
+    assert trace.request_id == answer.headers["x-request-id"]
+    assert 'turnout_candidate_resting_seconds{candidate="first@stub"} ' in text
+    assert 'turnout_requests_total{model="second",status="200",task="work"} 1.0' in text
+    assert "turnout_concurrent_requests 0.0" in text
+
+
+def test_the_key_of_the_environment_is_the_one_that_opens(place):
+    """And none is made."""
+    service = place.service(TURNOUT_MASTER_KEY=KEY)
+    assert service.new_master_key == ""
+    assert service.ring.check(KEY.encode()) is not None
+    service.traces.close()
+    service.state.close()

@@ -1,0 +1,54 @@
+"""Counters and their Prometheus text."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from turnout.gateway.telemetry import BUCKETS_S, Histogram, Telemetry
+
+
+def read(text):
+    """Return {(sample name, labels): value}, as Prometheus' own parser sees it."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_a_histogram_counts_each_value_once_and_cumulates():
+    """A value on a bound belongs to that bucket, as Prometheus' `le` says."""
+    histogram = Histogram()
+    for seconds in (0.05, 0.1, 0.1000001, 1000.0):
+        histogram.observe(seconds)
+    assert dict(histogram.cumulative())["0.1"] == 2
+    assert dict(histogram.cumulative())["0.5"] == 3
+    assert dict(histogram.cumulative())["+Inf"] == 4
+    assert len(histogram.cumulative()) == len(BUCKETS_S) + 1
+
+
+def test_what_was_counted_is_what_a_scrape_reads():
+    """Through Prometheus' own parser."""
+    telemetry = Telemetry(started_wall=1000.0)
+    telemetry.requests["glm", "chat", 200] += 3
+    telemetry.attempts["glm", "openrouter", "ok"] += 3
+    telemetry.fallbacks["chat"] += 1
+    telemetry.tokens["glm", "input", "exact"] += 40
+    telemetry.cost_nano_usd["glm", "openrouter"] += 1_500_000_000
+    telemetry.durations["glm", "chat"].observe(0.3)
+    telemetry.arms["litellm", "candidate", "ok"] += 2
+    telemetry.resting = {"glm@openrouter": 12.5}
+    telemetry.traces_dropped = 4
+    read_back = read(telemetry.render(1060.0))
+    assert read_back["turnout_requests_total", (("model", "glm"), ("status", "200"), ("task", "chat"))] == 3
+    assert read_back["turnout_fallbacks_total", (("task", "chat"),)] == 1
+    assert read_back["turnout_cost_usd_total", (("model", "glm"), ("provider", "openrouter"))] == 1.5
+    assert read_back["turnout_uptime_seconds", ()] == 60
+    assert read_back["turnout_traces_dropped_total", ()] == 4
+    assert read_back["turnout_candidate_resting_seconds", (("candidate", "glm@openrouter"),)] == 12.5
+    buckets = ("turnout_request_duration_seconds_bucket", (("le", "0.5"), ("model", "glm"), ("task", "chat")))
+    assert read_back[buckets] == 1
+    assert read_back["turnout_request_duration_seconds_sum", (("model", "glm"), ("task", "chat"))] == 0.3
+
+
+def test_an_idle_gateway_can_be_scraped():
+    """No series is needed for the text to be valid."""
+    assert read(Telemetry(0.0).render(1.0))["turnout_concurrent_requests", ()] == 0

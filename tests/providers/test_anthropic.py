@@ -1,0 +1,72 @@
+"""The provider `anthropic`: address, headers, and what an account needs; the wire is tested in tests/core."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from turnout.core.catalog import Account, Candidate, Model, Secret
+from turnout.core.contracts import Call
+from turnout.core.messages import ChatRequest, Ended, Message, Text
+from turnout.core.openai_fields import split
+from turnout.errors import InvalidRequest, UpstreamThrottled
+from turnout.providers.anthropic import PROVIDER
+
+FIXTURES = Path(__file__).parents[1] / "fixtures/anthropic"
+REQUEST = ChatRequest((Message("user", (Text("hi"),)),))
+CALL = Call("chat", "openai_chat", split(b'{"messages":[]}'), "m")
+
+
+def candidate(base_url: str = "", key: str = "sk-canary", **more) -> Candidate:
+    account = Account("acme", "anthropic", base_url=base_url, api_key=Secret(key) if key else None, **more)
+    return Candidate("m@acme", Model("m", "acme", "claude-x", max_output_tokens=77), account, "claude-x", None)
+
+
+def test_a_request():
+    """The secret in its own header only; the version; the model's id and its bound."""
+    going = PROVIDER.encode(CALL, REQUEST, candidate(headers=(("x-a", "b"),)))
+    assert going.url == "https://api.anthropic.com/v1/messages"
+    assert going.headers == (
+        ("content-type", "application/json"), ("anthropic-version", "2023-06-01"), ("x-api-key", "sk-canary"), ("x-a", "b"),
+    )  # fmt: skip
+    body = json.loads(going.body)
+    assert (body["model"], body["max_tokens"]) == ("claude-x", 77)
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9100", "http://127.0.0.1:9100/v1"])
+def test_another_address(base_url):
+    """With or without the version in it; without a key where none is needed."""
+    going = PROVIDER.encode(CALL, REQUEST, candidate(base_url, key=""))
+    assert going.url == "http://127.0.0.1:9100/v1/messages"
+    assert "x-api-key" not in dict(going.headers)
+
+
+def test_what_it_cannot_do():
+    """No embeddings, and no fast lane."""
+    assert PROVIDER.dialects == frozenset()
+    for call, request in ((Call("embedding", "openai_embeddings", {}, "m"), REQUEST), (CALL, None)):
+        with pytest.raises(InvalidRequest, match="m cannot serve"):
+            PROVIDER.encode(call, request, candidate())
+
+
+@pytest.mark.parametrize(
+    ("account", "wanted"),
+    [
+        (candidate().account, ""),
+        (candidate(key="").account, "provider acme needs a key: set ANTHROPIC_API_KEY"),
+        (candidate("https://api.anthropic.com", key="").account, "provider acme needs a key: set ANTHROPIC_API_KEY"),
+        (candidate("http://127.0.0.1:9100", key="").account, ""),
+    ],
+)
+def test_what_is_missing(account, wanted):
+    """A key, at Anthropic's own address."""
+    assert wanted == PROVIDER.check(account)
+
+
+def test_answers_are_anthropics():
+    """decode, decoder and classify are its readers."""
+    assert PROVIDER.decode((FIXTURES / "reply.json").read_bytes()).id == "msg_1"
+    assert PROVIDER.decoder().feed((FIXTURES / "stream.sse").read_bytes())[-1] == Ended()
+    error = PROVIDER.classify(429, {"anthropic-ratelimit-requests-reset": "2025-11-21T04:40:45Z"}, b"", 1763700000.0)
+    assert isinstance(error, UpstreamThrottled)
+    assert error.retry_after_s == 45.0
