@@ -20,7 +20,7 @@ Retry = Literal["never", "same", "next", "after"]
 class GatewayError(Exception):
     """The root: every failure that Turnout names. Abstract.
 
-    message: what happened and what to do, for a person; never holds a secret or a prompt.
+    message: what happened and what to do, for a person; never a secret, and no prompt unless a vendor's words quote one.
     param: the request field at fault (OpenAI's `param`), if one is.
     retry_after_s: seconds after which a new try makes sense, if known.
     """

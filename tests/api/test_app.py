@@ -257,6 +257,22 @@ async def test_no_address_is_made_of_a_requests_host(rig, path):
     assert "evil" not in answer.text
 
 
+async def test_shutting_down_tells_a_client_that_still_waits_to_come_again(tmp_path, caplog):
+    """Nothing was sent yet, so it can still be said, and an SDK tries again by itself; nothing in the log is a traceback."""
+    async with Rig(tmp_path, config=CONFIG + "server: {{grace: 0.2}}\n") as rig, rig.http() as client:
+        rig.world.queue.append("stall")
+        asked = asyncio.ensure_future(client.post("/v1/chat/completions", json=CHAT))
+        while not rig.world.witness.count:
+            await asyncio.sleep(0.005)
+        rig._server.should_exit = True
+        answer = await asked
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "overloaded"
+    assert "x-should-retry" not in answer.headers
+    assert answer.headers["retry-after"] == "1"
+    assert [record for record in caplog.records if record.exc_info or "ASGI" in record.message] == []
+
+
 async def test_shutting_down_cuts_what_does_not_end_in_time(tmp_path):
     """The client sees that its answer is not whole, and the upstream connection is closed."""
     async with Rig(tmp_path, config=CONFIG + "server: {{grace: 0.2}}\n") as rig, rig.http() as client:

@@ -115,6 +115,13 @@ def test_what_would_happen_is_told_for_a_user():
     assert [(one["provider"], one["arm"]) for one in plan["choices"]] == [("new", "candidate"), ("stub", "control")]
 
 
+def test_before_the_first_request_the_list_is_empty(home):
+    """And says so; as JSON it is an empty list."""
+    SqliteTraceStore(home / "traces.sqlite3").close()
+    assert ask("--last", "5").strip() == "No request has been made yet."
+    assert json.loads(ask("--last", "5", "--json")) == []
+
+
 def test_what_was_set_at_run_time_counts(home):
     """As for a gateway."""
     from turnout.cli.opened import opened_state

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.vendor_errors import QUOTE_CHARS, REJECTION_BYTES, TRACE_BYTES, Told, classify, quote, read_error
+from turnout.core.vendor_errors import (
+    QUOTE_CHARS,
+    REJECTION_BYTES,
+    TRACE_BYTES,
+    Told,
+    classify,
+    hide,
+    quote,
+    read_error,
+)
 from turnout.errors import UpstreamFault, UpstreamRejected, UpstreamThrottled
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -187,3 +196,29 @@ def test_never_raises(status, value):
     error = classify(status, {}, json.dumps(value).encode(), NOW)
     assert error.vendor_status == status
     assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]',
+        b'{"code": "Client specified an invalid argument", "error": "Incorrect API key provided: ab***yz."}',
+        b'{"error": {"message": "no", "code": "invalid_api_key"}}',
+    ],
+)
+def test_a_400_about_our_key_is_our_fault_and_not_the_clients(body):
+    """Gemini and xAI send no 401; the client's request is in order, and the next candidate may take it."""
+    error = classify(400, {}, body, NOW)
+    assert isinstance(error, UpstreamFault)
+    assert error.message == "the provider refused our credential (400): check its key"
+    assert error.body == b""
+
+
+def test_our_key_is_taken_out_of_what_a_vendor_repeats():
+    """From all that is shown or kept; a key that is only a word stays, or half the message would go."""
+    error = classify(500, {}, b'{"error": {"message": "failed for sk-secret-1 and sk-secret-1"}}', NOW)
+    hide(error, "failed")
+    assert error.message == "the provider failed (500): failed for sk-secret-1 and sk-secret-1"
+    hide(error, "sk-secret-1")
+    assert str(error) == error.message == "the provider failed (500): failed for *** and ***"
+    assert error.body == b'{"error": {"message": "failed for *** and ***"}}'

@@ -2,7 +2,7 @@
 
 import inspect
 
-from turnout.api.server import Exchange
+from turnout.api.exchange import Exchange
 from turnout.gateway.downstream import Downstream
 
 

@@ -51,6 +51,17 @@ async def test_a_stream_that_shows_no_content_is_not_begun(tmp_path, body, kind)
     assert outcomes(lab) == (None, [("first@stub", kind), ("second@backup", None)])
 
 
+async def test_a_whole_answer_that_cannot_be_read_is_not_forwarded(tmp_path):
+    """A web page with status 200 is a failure of the vendor's, in its own format as in another."""
+    page = Scripted(body=(b"<html>Please log in</html>",))
+    lab = Lab(tmp_path, {"stub": [page], "claude": [page], "backup": [OK]})
+    client = await lab.ask("task:work")
+    assert client.headers["x-turnout-model"] == "second"
+    assert outcomes(lab)[1][0] == ("first@stub", "upstream_fault")
+    with pytest.raises(UpstreamFault):
+        await lab.ask("third", max_tokens=5)
+
+
 async def test_comments_keep_a_connection_alive_but_not_a_clients_patience(tmp_path):
     """The first-chunk time counts from the attempt's start to real content."""
     gates = [asyncio.Event() for _ in range(3)]

@@ -66,6 +66,21 @@ async def test_a_failure_is_nobodys_answer(tmp_path):
     assert trace.message.startswith("first at stub: ")
 
 
+async def test_what_followed_each_failure_is_told(tmp_path):
+    """In words: who was passed over because it was failing too, and what was tried once more."""
+    config = CONFIG + "retry: {budget: 0, budget_floor: 0}\n"
+    lab = Lab(tmp_path, {"stub": [refusal(503)], "claude": [refusal(503)]}, config=config)
+    lab.health.failed("second@backup", 0.0)
+    _, trace = await booked(lab, "task:work")
+    assert [(one.model, one.decision) for one in trace.attempts] == [
+        ("first", "a later candidate, past 1 that are failing too"),
+        ("third", "the retry budget is spent"),
+    ]
+    again = Lab(tmp_path, {"backup": [refusal(503), OK]})
+    _, trace = await booked(again, "task:alone")
+    assert [one.decision for one in trace.attempts] == ["the same once more, after 0.00 s", ""]
+
+
 async def test_what_was_not_planned_is_booked_too(tmp_path):
     """Under no model and no task, whatever was asked for."""
     telemetry, trace = await booked(Lab(tmp_path, {}), "nope")

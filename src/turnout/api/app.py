@@ -15,12 +15,12 @@ from starlette.types import Receive, Scope, Send
 from turnout.api import data
 from turnout.api.admin import admin_app
 from turnout.api.auth import authenticate
+from turnout.api.exchange import Exchange
 from turnout.api.models import list_models
 from turnout.api.render import JSON, error_body, error_headers
-from turnout.api.server import Exchange
 from turnout.core.names import nearest
 from turnout.dialects import DIALECTS
-from turnout.errors import ClientDisconnected, GatewayError, InternalError, InvalidRequest
+from turnout.errors import ClientDisconnected, GatewayError, InternalError, InvalidRequest, Overloaded
 from turnout.gateway.service import Service
 
 _log = logging.getLogger("turnout.app")
@@ -74,8 +74,12 @@ class App:
         except GatewayError as error:
             self._refuse(exchange, error, request_id)
         except asyncio.CancelledError:
-            # The client left (then nobody listens), or we are shutting down (then the connection tells it).
-            exchange.cut()
+            # The client left (then nobody listens), or we are shutting down (then the broken stream tells it).
+            if exchange.is_started or exchange.disconnected:
+                exchange.cut()
+            else:
+                stopping = Overloaded("The gateway is stopping: send this again in a moment.", retry_after_s=1.0)
+                self._refuse(exchange, stopping, request_id)
         except Exception as bug:  # the outermost guard
             _log.exception("%s: a bug in Turnout", request_id)
             told = InternalError(f"A bug in Turnout ({type(bug).__name__}); its log has the rest.")

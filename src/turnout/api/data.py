@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 
 from turnout.api.auth import authenticate
-from turnout.api.server import Exchange
+from turnout.api.exchange import Exchange
 from turnout.core.contracts import Call, Dialect
 from turnout.core.json_depth import exceeds
 from turnout.core.plan import Ask

@@ -11,122 +11,20 @@ expressions a header and a coroutine a chunk; ASGI stays the way in, and the way
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from turnout.api.exchange import Exchange, close
 from turnout.api.render import error_body
 from turnout.core.catalog import Bounds
-from turnout.errors import ClientDisconnected, GatewayError, InvalidRequest, RequestTooLarge
+from turnout.errors import GatewayError, InvalidRequest, RequestTooLarge
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from turnout.gateway.downstream import Head
-
-
-class Exchange(RequestResponseCycle):
-    """One request and its answer; implements gateway.downstream.Downstream.
-
-    on_gone: called once if the client leaves before the answer is complete.
-    """
-
-    on_gone: Callable[[], object] | None = None
-    body_limit: int = 0
-
-    @property
-    def is_started(self) -> bool:
-        """Whether any byte of an answer was written."""
-        return self.response_started
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the client is slower than we are."""
-        return bool(self.flow.write_paused)
-
-    async def read(self) -> bytes:
-        """Return the whole request body. Raises RequestTooLarge, ClientDisconnected."""
-        while self.more_body and not self.disconnected and len(self.body) <= self.body_limit:
-            if self.waiting_for_100_continue:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self.waiting_for_100_continue = False
-            self.flow.resume_reading()
-            await self.message_event.wait()
-            self.message_event.clear()
-        if self.disconnected:
-            raise ClientDisconnected("the client left while sending its request")
-        if len(self.body) > self.body_limit:
-            self.keep_alive = False  # the rest of the body is not read (B4): this connection ends with the answer
-            raise RequestTooLarge(
-                f"The body is larger than {self.body_limit} bytes: send less, or raise server.max_body in turnout.yaml."
-            )
-        return bytes(self.body)
-
-    def _head(self, status: int, headers: Head, framing: bytes) -> bytes:
-        """Render a head. Every value is ours, or a name that gateway/exchange.py has made safe to print."""
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        if self.more_body:  # answering before the request was read whole: what follows cannot be told apart
-            self.keep_alive = False
-        parts = [STATUS_LINE[status]]
-        for name, value in self.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(framing)
-        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        return b"".join(parts)
-
-    def answer(self, status: int, headers: Head, body: bytes) -> None:
-        """Send a whole answer in one write."""
-        if self.disconnected:
-            return
-        head = self._head(status, headers, b"content-length: %d\r\n" % len(body))
-        self.transport.write(head if self.scope["method"] == "HEAD" else head + body)
-        self._completed()
-
-    def start(self, status: int, headers: Head) -> None:
-        """Send the head of a chunked answer."""
-        if not self.disconnected:
-            self.chunked_encoding = True
-            self.transport.write(self._head(status, headers, b"transfer-encoding: chunked\r\n"))
-
-    def write(self, data: bytes) -> None:
-        """Send one chunk."""
-        if not self.disconnected:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    async def drain(self) -> None:
-        """Wait until the socket's buffer is low again."""
-        await self.flow.drain()
-
-    def finish(self) -> None:
-        """Send the last chunk."""
-        if not self.disconnected:
-            self.transport.write(b"0\r\n\r\n")
-            self._completed()
-
-    def cut(self) -> None:
-        """Close after what was written, without the last chunk."""
-        self._let_go()
-        self.response_complete = True
-        self.message_event.set()
-        self.transport.close()
-
-    def _let_go(self) -> None:
-        """Leave the scope, which holds us as we hold it: without the cycle, reference counting frees both at once."""
-        extensions = self.scope.get("extensions")
-        if extensions is not None:
-            extensions.clear()
-
-    def _completed(self) -> None:
-        self._let_go()
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+WAITING_REQUESTS = 2
+"""How many requests of a connection may wait for the one before them while it is still read from. A connection that is
+not read from does not tell that its client has left, and one that is holds so many bodies at most.
+"""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -143,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_receiving = False
         self._has_head = False
         self._refused = False
-        self._earlier: list[Any] = []  # requests that others were pipelined behind; empty for all but odd clients
+        self._at_work: Exchange | None = None  # the request whose turn it is, or was last
         self._idle_since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -199,8 +97,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer with `error` if an answer can still be told apart, and close. status: a nearer one than the class's."""
         self._refused = True
         self._disarm()
-        cycle = self.cycle
-        if cycle is None or not cycle.response_started or cycle.response_complete:
+        cycle, at_work = self.cycle, self._at_work
+        if at_work is None or not at_work.response_started or at_work.response_complete:
             body = error_body(error, "")
             self.transport.write(
                 b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
@@ -209,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._has_head and cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.close()
+        close(self.transport, self.flow)
 
     # ── bounds ──
 
@@ -298,11 +196,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {"turnout": exchange}  # type: ignore[dict-item]
         self.cycle = exchange
         if previous is None or previous.response_complete:
-            self._start_asgi_task(exchange, self.app)
-        else:
-            self._earlier = [one for one in (*self._earlier, previous) if not one.response_complete]
-            self.flow.pause_reading()
+            self._begin(exchange)
+        else:  # it waits until the one before it is answered
             self.pipeline.appendleft((exchange, self.app))
+            if len(self.pipeline) > WAITING_REQUESTS:
+                self.flow.pause_reading()
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._at_work = exchange
+        self._start_asgi_task(exchange, self.app)
 
     def on_body(self, body: bytes) -> None:
         """Part of the body: kept up to the limit, then only counted as too much."""
@@ -331,12 +233,31 @@ class BoundedProtocol(HttpToolsProtocol):
         One timer a connection, looked at when it rings, instead of uvicorn's one a request (3 µs).
         """
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-            return
+        if not self.transport.is_closing() and not self._go_on():
+            self._idle()
+
+    def _go_on(self) -> bool:
+        """Start what was pipelined, if anything was, and return whether a request is at work. A client that does not take
+        its answers gets no further ones, which would pile up here, until it does.
+        """
+        if self.flow.write_paused:
+            self.flow.pause_reading()
+            return False
+        is_at_work = bool(self.pipeline)
+        if is_at_work:
+            self._begin(self.pipeline.pop()[0])  # type: ignore[arg-type]
+        if len(self.pipeline) <= WAITING_REQUESTS:
+            self.flow.resume_reading()
+        return is_at_work
+
+    def resume_writing(self) -> None:
+        """The client has taken what it was sent: on with what it has asked for meanwhile."""
+        super().resume_writing()
+        at_work = self._at_work
+        if at_work is not None and at_work.response_complete and not self.transport.is_closing():
+            self._go_on()
+
+    def _idle(self) -> None:
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -346,23 +267,24 @@ class BoundedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that has been idle for long enough; look again later at one that has not."""
         self.timeout_keep_alive_task = None
-        if self.transport.is_closing() or self._is_receiving or (self.cycle and not self.cycle.response_complete):
+        is_at_work = self._at_work is not None and not self._at_work.response_complete
+        if self.transport.is_closing() or self._is_receiving or is_at_work:
             return  # at work: the end of that answer sets the timer anew
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
         else:
-            self.transport.close()
+            close(self.transport, self.flow)
 
     # ── the end ──
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is at work for this client that nobody waits any more."""
         self._disarm()
-        gone = [one for one in (*self._earlier, self.cycle) if isinstance(one, Exchange) and not one.response_complete]
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        for exchange in gone:
+        exchange = self._at_work  # those that wait behind it have not begun, and never will
+        if exchange is not None and not exchange.response_complete:
             exchange.disconnected = True
             exchange.message_event.set()
             if exchange.on_gone is not None:

@@ -1,8 +1,9 @@
 """Keeps why a request went where it went, and tells it to a person.
 
 A Trace is filled while the request runs, with values that exist anyway: no text is made and nothing is formatted before
-somebody asks. It holds no prompt, no answer, no secret: names, times, outcomes, counts and money. It is written as JSON
-off the request path and read again by `turnout explain`.
+somebody asks. Of its own it holds no prompt, no answer and no secret: names, times, outcomes, counts and money. But a
+vendor's error message is kept as said, and a vendor may quote the prompt in it. A Trace is written as JSON off the
+request path and read again by `turnout explain`.
 `render` tells what happened, `render_plan` what would happen.
 """
 

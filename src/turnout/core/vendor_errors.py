@@ -24,6 +24,9 @@ REJECTION_BYTES = 64 * 1024
 
 QUOTE_CHARS = 300
 
+SECRET_CHARS = 8
+"""A key at least this long is taken out of what the vendor says; a shorter one ("any", "none") is a word, no secret."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|exceeds the available context size"
@@ -33,6 +36,11 @@ _OVERFLOW = re.compile(
 _OUT_OF_CREDIT = re.compile(
     r"insufficient_quota|billing_hard_limit|enforced_spend_limit_reached|credit balance", re.IGNORECASE
 )
+
+_BAD_KEY = re.compile(
+    r"\binvalid_api_key\b|API_KEY_INVALID|API key not valid|(?:incorrect|invalid) api key", re.IGNORECASE
+)
+"""Said with a 400 by vendors that send no 401: Gemini and xAI."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -135,6 +143,20 @@ def _refused(status: int, told: Told, said: str, body: bytes) -> UpstreamError:
         return UpstreamFault(
             f"our account at the provider is out of credit (400){said}", vendor_status=status, body=kept
         )
+    if status == 400 and _BAD_KEY.search(told.words):
+        return UpstreamFault("the provider refused our credential (400): check its key", vendor_status=status)
     is_overflow = status in {400, 413, 422} and _OVERFLOW.search(told.words) is not None
     text = f"the provider rejected the request ({status}){said}"
     return UpstreamRejected(text, vendor_status=status, body=body[:REJECTION_BYTES], is_context_overflow=is_overflow)
+
+
+def hide(error: UpstreamError, secret: str) -> None:
+    """Take our own key out of what a vendor's error repeats: its message and its body go to clients and into traces.
+
+    In place. O(len(body)).
+    """
+    if len(secret) < SECRET_CHARS:
+        return
+    error.message = error.message.replace(secret, "***")
+    error.args = (error.message,)
+    error.body = error.body.replace(secret.encode(), b"***")

@@ -23,6 +23,7 @@ from turnout.core.plan import Ask, Choice, Index, Plan, larger, plan
 from turnout.core.retry import Again, GiveUp, RetryBudget, Standing, decide
 from turnout.core.translation import Translation
 from turnout.core.usage import Usage, estimate
+from turnout.core.vendor_errors import hide
 from turnout.errors import (
     ClientDisconnected,
     GatewayError,
@@ -185,6 +186,7 @@ class Engine:
             if attempt.first_content:  # else the client left before anything could be said about health
                 self.health.succeeded(candidate.key)
         else:
+            _hide_key(error, candidate)
             error.model, error.provider, error.attempt = candidate.model.name, candidate.account.name, attempt.number
             if isinstance(error, UpstreamThrottled):
                 self.health.throttled(candidate.key, now, error.retry_after_s, self._clock.draw())
@@ -281,6 +283,7 @@ class Engine:
         finally:
             attempt.book(relay.usage or estimate(exchange.call.input_tokens * 4, relay.output_bytes))
         if failure is not None:
+            _hide_key(failure, attempt.choice.candidate)
             interrupted = StreamInterrupted(f"The answer broke off: {failure.message}", body=failure.body)
             down.write(dialect.encode_error_event(interrupted))
             down.cut()
@@ -328,3 +331,10 @@ class Engine:
         except UpstreamError as failed:
             return failed
         return relay.failure
+
+
+def _hide_key(error: UpstreamError, candidate: Candidate) -> None:
+    """Some vendors repeat the key in their refusals; it is for no client and no trace."""
+    key = candidate.account.api_key
+    if key is not None:
+        hide(error, key.reveal())
