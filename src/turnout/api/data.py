@@ -5,7 +5,6 @@ Reads what routing needs from the headers (task, user, session), bounds the body
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from turnout.api.auth import authenticate
@@ -68,7 +67,5 @@ async def serve(
         max_output_tokens=call.max_output_tokens,
         tools=call.tools,
     )
-    task = asyncio.current_task()
-    assert task is not None
-    exchange.on_gone = task.cancel
+    exchange.on_gone = exchange.task.cancel
     await service.engine.serve(call, ask, request_id, exchange)

@@ -26,9 +26,10 @@ SEND_S = 60.0
 class Exchange(RequestResponseCycle):
     """One request and its answer; implements gateway.downstream.Downstream.
 
-    on_gone: called once if the client leaves before the answer is complete.
+    task: what works at the answer. on_gone: called once if the client leaves before the answer is complete.
     """
 
+    task: asyncio.Task[None]
     on_gone: Callable[[], object] | None = None
     body_limit: int = 0
     send_s: float = SEND_S

@@ -204,7 +204,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._at_work = exchange
-        self._start_asgi_task(exchange, self.app)
+        exchange.task = task = self.loop.create_task(exchange.run_asgi(self.app))
+        self.tasks.add(task)  # uvicorn's own set, which it waits for when it stops
+        task.add_done_callback(self.tasks.discard)
 
     def on_body(self, body: bytes) -> None:
         """Part of the body: kept up to the limit, then only counted as too much."""
