@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint fmt bench prove soak lock clean
+.PHONY: demo test lint fmt bench prove lock clean
 
 demo: .venv/core .venv/local  ## 24 sales leads through a running gateway
 	$(BIN)/turnout demo
