@@ -234,3 +234,34 @@ async def test_what_the_client_asked_reaches_the_second_as_it_would_have_the_fir
     assert second.pop("model") == "vendor/second"
     assert first == second
     assert (second["temperature"], second["seed"], second["odd"]) == (0.25, 7, {"a": [1]})
+
+
+@pytest.mark.parametrize("second", ["works", "fails"])
+async def test_a_candidate_whose_format_cannot_say_the_request_is_passed_over(tmp_path, second):
+    """`n` has no place in Anthropic's format: whoever stands behind that candidate is asked, and explain says why."""
+    config = CONFIG.replace("models: [first, second, third]", "models: [third, second]")
+    async with Rig(tmp_path, config=config) as rig, rig.openai() as client:
+        if second == "fails":
+            rig.world.by_model["vendor/second"] = "status=402"
+            with pytest.raises(openai.InternalServerError):
+                await client.chat.completions.create(model="task:work", messages=MESSAGES, n=2)
+        else:
+            raw = await client.chat.completions.with_raw_response.create(model="task:work", messages=MESSAGES, n=2)
+            assert raw.headers["x-turnout-model"] == "second"
+            assert raw.headers["x-turnout-attempts"] == "1"
+        (trace,) = await rig.traced()
+    assert [one.model for one in rig.world.witness.dispatches] == ["vendor/second"]
+    assert [(one.model, one.code) for one in trace.filtered] == [("third", "format")]
+    assert "n" in trace.filtered[0].detail
+
+
+async def test_if_nobodys_format_can_say_it_the_client_is_told_which_field(tmp_path):
+    """400 with `param`; after a failure of somebody who could, that failure."""
+    config = CONFIG.replace("models: [first, second, third]", "models: [first, third]")
+    async with Rig(tmp_path, config=config) as rig, rig.openai() as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(model="third", messages=MESSAGES, n=2)
+        assert caught.value.param == "n"
+        rig.world.by_model["vendor/first"] = "status=500"
+        with pytest.raises(openai.InternalServerError):
+            await client.chat.completions.create(model="task:work", messages=MESSAGES, n=2)

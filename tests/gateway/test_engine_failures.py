@@ -168,8 +168,9 @@ async def test_what_cannot_be_translated_is_the_clients_error_and_costs_nothing(
     with pytest.raises(InvalidRequest):
         await lab.ask("third", n=2)
     assert lab.transport.sent == []
-    (attempt,) = lab.ended[0].attempts
-    assert (attempt.usage, attempt.cost_nano_usd) == (None, 0)
+    assert lab.ended[0].attempts == []
+    last = lab.ended[0].decided.filtered[-1]
+    assert (last.model, last.code) == ("third", "format")
     assert not lab.health.is_failing("third@claude")
 
 

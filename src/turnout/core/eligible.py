@@ -37,6 +37,7 @@ Code = Literal[
     "context",
     "resting",
     "cut",
+    "format",
 ]
 
 

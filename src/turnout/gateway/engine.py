@@ -28,6 +28,7 @@ from turnout.errors import (
     ClientDisconnected,
     GatewayError,
     InternalError,
+    InvalidRequest,
     StreamInterrupted,
     UpstreamError,
     UpstreamFault,
@@ -118,7 +119,15 @@ class Engine:
         is_charged = True  # the first attempt is no retry: nothing to charge if it fails
         while True:
             choice = queue.pop(0)
-            error = await self._attempt(exchange, planned, choice)
+            try:
+                error = await self._attempt(exchange, planned, choice)
+            except InvalidRequest as unfit:
+                exchange.pass_over(choice, unfit)
+                if queue:
+                    continue
+                if not exchange.attempts:
+                    raise
+                raise final_error(exchange, None) from unfit
             now = self._clock.now()
             if error is None:
                 self._budget.succeeded(now)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from turnout.core.catalog import Candidate, Snapshot
 from turnout.core.contracts import Call, Dialect
 from turnout.core.messages import ChatRequest
-from turnout.core.plan import Ask, Choice, Index, Plan
+from turnout.core.plan import Ask, Choice, Filtered, Index, Plan
 from turnout.core.pricing import cost, format_usd
 from turnout.core.retry import Decision, GiveUp
 from turnout.core.usage import Usage
-from turnout.errors import GatewayError, NoCandidate, UpstreamError, UpstreamThrottled
+from turnout.errors import GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamThrottled
 from turnout.gateway.downstream import Downstream, Head
 
 
@@ -112,6 +112,16 @@ class Exchange:
         attempt = Attempt(choice, len(self.attempts) + 1, now)
         self.attempts.append(attempt)
         return attempt
+
+    def pass_over(self, choice: Choice, why: InvalidRequest) -> None:
+        """Take back the attempt just begun: its vendor's format cannot say what is asked, so nothing was sent."""
+        self.attempts.pop()
+        if isinstance(self.decided, Plan):
+            candidate = choice.candidate
+            unfit = Filtered(
+                candidate.model.name, candidate.account.name, "format", f"cannot be asked this: {why.message}"
+            )
+            self.decided.filtered = (*self.decided.filtered, unfit)
 
     def tries_of(self, arm: str) -> int:
         """How many attempts this arm has had."""
