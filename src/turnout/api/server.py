@@ -1,10 +1,10 @@
-"""Speaks HTTP/1.1 to clients: uvicorn's protocol, with receive deadlines, bounds and a direct way to the socket.
+"""Speaks HTTP/1.1 to clients: uvicorn's protocol, with receive deadlines and bounds; makes an Exchange for each request.
 
 uvicorn 0.54 on httptools has no limit on headers or bodies and no deadline for receiving them (RELIABILITY §3, F21), so
 both are here: the head and the body each have a time and a size, and an offender gets a JSON error and a closed
 connection. The timers are armed only while a request is half received; one that arrives whole costs none.
 
-The data plane answers through `Exchange` (see gateway/downstream.py) instead of ASGI's `send`, which spends two regular
+The data plane answers through `Exchange` (api/exchange.py) instead of ASGI's `send`, which spends two regular
 expressions a header and a coroutine a chunk; ASGI stays the way in, and the way of the control plane.
 """
 

@@ -1,6 +1,6 @@
 """Names the client's side of one exchange, as the engine sees it: answer whole, or start, write, finish or cut.
 
-`api/server.py` implements it on a socket. Writing never waits by itself: a caller that finds `is_paused` awaits
+`api/exchange.py` implements it on a socket. Writing never waits by itself: a caller that finds `is_paused` awaits
 `drain()`, so that a fast client costs no coroutine a chunk and a slow one holds the upstream back.
 """
 
@@ -38,7 +38,7 @@ class Downstream(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough of what was written."""
+        """Wait until the client has taken enough of what was written. Raises ClientDisconnected if it takes nothing."""
         ...
 
     def finish(self) -> None:
