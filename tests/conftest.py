@@ -1,10 +1,18 @@
-"""Fixtures for tests over the whole gateway."""
+"""Options of the numbered tests, and the fixture for tests over the whole gateway."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.rig import Rig
+
+
+def pytest_addoption(parser):
+    """What `make prove` sets (scripts/prove.py); an ordinary run needs none of them."""
+    group = parser.getgroup("proof")
+    group.addoption("--full", action="store_true", help="the numbered tests in their full size")
+    group.addoption("--seed", type=int, help="replay the numbered tests' randomness")
+    group.addoption("--proof", metavar="FILE", help="write what the numbered tests measured, one JSON object a line")
 
 
 @pytest.fixture

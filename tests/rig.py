@@ -11,12 +11,13 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httpx2
 import msgspec
 import openai
 
+from tests.invariants import Books
 from turnout.api.app import App
 from turnout.api.serving import listen, make_server
 from turnout.api.simulator import SimulatorServer
@@ -48,8 +49,16 @@ retry: {{backoff: 0.01, max_backoff: 0.05}}
 """
 
 
+BOOKS_ROWS = 100_000
+
+
 class Rig:
-    """One gateway and one simulated vendor, both on loopback. config: YAML with {url} for the vendor's address."""
+    """One gateway and one simulated vendor, both on loopback. config: YAML with {url} for the vendor's address.
+
+    books: what every Rig of this process left behind; the numbered tests clear it and check it.
+    """
+
+    books: ClassVar[list[Books]] = []
 
     def __init__(
         self, home: Path, *, config: str = CONFIG, world: World | None = None, env: dict[str, str] | None = None
@@ -82,6 +91,20 @@ class Rig:
     async def __aexit__(self, *exc: object) -> None:
         self._server.should_exit = True
         await self._serving
+        await self.service.flush_traces()
+        stored = self.service.traces.latest(BOOKS_ROWS)
+        accounts = self.service.snapshot.accounts.values()
+        books = Books(
+            traces=[msgspec.json.decode(body, type=Trace) for body in stored],
+            dispatched=[one.request_id for one in self.world.witness.dispatches if one.request_id],
+            ours=frozenset(one.name for one in accounts if one.base_url.startswith(self.vendor.origin)),
+            in_flight=self.service.telemetry.in_flight,
+            loads=sum(load.in_flight for load in self.service.engine.health.loads().values()),
+            metrics=self.service.metrics().decode(),
+            texts=[body.decode() for body in stored],
+            master_key=self.key,
+        )
+        Rig.books.append(books)
         await self.service.stop()
         await self._stack.aclose()
 
