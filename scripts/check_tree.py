@@ -22,7 +22,7 @@ FUNCTION_LINES: Final = 60
 BANNED: Final = re.compile(r"^(utils?|helpers?|common|managers?|handlers?|base|misc|.*_v\d+)$")
 PURE: Final = ("errors.py", "core/", "dialects/", "providers/", "policies/")
 BROAD: Final = frozenset({"src/turnout/gateway/engine.py", "src/turnout/api/app.py"})
-FREE_TESTS: Final = ("contracts/", "e2e/", "faults/", "bench/", "fixtures/", "typing/", "docs/")
+FREE_TESTS: Final = ("contracts/", "e2e/", "faults/", "fuzz/", "bench/", "soak/", "fixtures/", "typing/", "docs/")
 VENDORS: Final = frozenset(
     [
         "openai",

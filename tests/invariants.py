@@ -4,7 +4,8 @@ The witness, which is the simulated vendor's own record, is the second book. Wha
 §4.2; here is how far each is checked:
 
 I1  every dispatch at the witness has its attempt in a trace, once; every attempt that went well has its dispatch. (An
-    attempt that failed need not have reached the vendor.)
+    attempt that failed need not have reached the vendor. A dispatch that the vendor reset on a kept connection before it
+    answered a byte may be there a second time: RFC 9112 §9.3.1, promise B3.)
 I2  nothing is in flight: no exchange, no candidate's load.
 I3  every exchange has one trace with one outcome.
 I4  descriptors, tasks and threads are as before (checked in the fixture, which knows the baseline).
@@ -41,6 +42,14 @@ class Books:
     metrics: str = ""
     texts: Sequence[str] = field(default_factory=list)
     master_key: str = ""
+
+
+def dispatched(received: Iterable[tuple[str, bool]]) -> list[str]:
+    """Return the names of the dispatches at the vendor. received: each name, and whether it was reset without a byte."""
+    records = [record for record in received if record[0]]
+    answered = {name for name, was_reset in records if not was_reset}
+    silent = {name for name, was_reset in records if was_reset} - answered
+    return [*(name for name, was_reset in records if not was_reset), *silent]
 
 
 def broken(books: Books, *, may_amplify: bool) -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self
 import httpx2
 import msgspec
 
-from tests.invariants import Books
+from tests.invariants import Books, dispatched
 from tests.rig import KEY
 from turnout.core.trace import Trace
 
@@ -53,18 +53,19 @@ async def turnout(home: Path, *arguments: str, **variables: str) -> tuple[int | 
 class SimulatedVendor:
     """`turnout simulate` without latency, quota or chance, in the folder `home`; its witness's records end in a file.
 
-    arguments: more of its options. origin: http://HOST:PORT, base_url: the same with /v1.
+    arguments: more of its options. is_logged: False where nobody looks at the records, each of which waits for the disk.
+    origin: http://HOST:PORT, base_url: the same with /v1.
     """
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, is_logged: bool = True) -> None:
         self.log = home / "witness.jsonl"
         self._home = home
-        self._arguments = arguments
+        self._arguments = (*(("--log", str(self.log)) if is_logged else ()), *arguments)
 
     async def __aenter__(self) -> Self:
         self.process = await asyncio.create_subprocess_exec(
             *TURNOUT,
-            *("simulate", "--port", "0", "--instant", "--json", "--log", str(self.log), *self._arguments),
+            *("simulate", "--port", "0", "--instant", "--json", *self._arguments),
             cwd=self._home,
             env=environment(self._home),
             stdout=PIPE,
@@ -126,6 +127,7 @@ class Served:
             *TURNOUT,
             "serve",
             *(self._arguments or ("--port", "0")),
+            *(() if "--log-format" in self._arguments else ("--log-format", "text")),
             cwd=self.home,
             env=environment(self.home, **self._env),
             stderr=PIPE,
@@ -195,11 +197,18 @@ class Served:
             rows.close()
         traces = [msgspec.json.decode(line, type=Trace) for line in lines]
         names = {attempt.provider for trace in traces for attempt in trace.attempts}
+        ended = {one["number"]: one for one in self._vendor.witnessed("ended")} if self._vendor else {}
         received = self._vendor.witnessed() if self._vendor else []
         Served.books.append(
             Books(
                 traces=traces,
-                dispatched=[one["request_id"] for one in received if one["request_id"]],
+                dispatched=dispatched(
+                    (
+                        one["request_id"],
+                        (end := ended.get(one["number"], one))["outcome"] == "reset" and not end["sent_bytes"],
+                    )
+                    for one in received
+                ),
                 ours=frozenset(names) if self._vendor else frozenset(),
                 metrics=metrics,
                 texts=[*self.said, *(line.decode() for line in lines)],

@@ -17,8 +17,9 @@ import httpx2
 import msgspec
 import openai
 
-from tests.invariants import Books
+from tests.invariants import Books, dispatched
 from turnout.api.app import App
+from turnout.api.fault_proxy import FaultProxy
 from turnout.api.serving import listen, make_server
 from turnout.api.simulator import SimulatorServer
 from turnout.config.environment import Environment
@@ -55,24 +56,38 @@ BOOKS_ROWS = 100_000
 class Rig:
     """One gateway and one simulated vendor, both on loopback. config: YAML with {url} for the vendor's address.
 
+    wire: a plan of wire faults ("" for none yet): then {url} is the address of a fault proxy before the vendor, `proxy`.
+
     books: what every Rig of this process left behind; the numbered tests clear it and check it.
     """
 
     books: ClassVar[list[Books]] = []
 
     def __init__(
-        self, home: Path, *, config: str = CONFIG, world: World | None = None, env: dict[str, str] | None = None
+        self,
+        home: Path,
+        *,
+        config: str = CONFIG,
+        world: World | None = None,
+        env: dict[str, str] | None = None,
+        wire: str | None = None,
     ) -> None:
         self.world = world or World.instant(seed=1)
         self.home = home
         self._text = config
         self._env = env or {}
+        self._wire = wire
         self._stack = AsyncExitStack()
         self.url = ""
         self.key = KEY
 
     async def __aenter__(self) -> Self:
         self.vendor = await self._stack.enter_async_context(SimulatorServer(self.world))
+        self.vendor_url = self.vendor.origin
+        if self._wire is not None:
+            self.proxy = FaultProxy(self.vendor.host, self.vendor.port, self._wire)
+            await self._stack.enter_async_context(self.proxy)
+            self.vendor_url = f"http://{self.proxy.host}:{self.proxy.port}"
         self.config_path = self.home / "turnout.yaml"
         self.write_config(self._text)
         environment = Environment({"TURNOUT_HOME": str(self.home / "home"), "TURNOUT_MASTER_KEY": KEY, **self._env})
@@ -96,9 +111,11 @@ class Rig:
         accounts = self.service.snapshot.accounts.values()
         books = Books(
             traces=[msgspec.json.decode(body, type=Trace) for body in stored],
-            dispatched=[one.request_id for one in self.world.witness.dispatches if one.request_id],
-            ours=frozenset(one.name for one in accounts if one.base_url.startswith(self.vendor.origin)),
-            in_flight=self.service.telemetry.in_flight,
+            dispatched=dispatched(
+                (one.request_id, one.outcome == "reset" and not one.sent_bytes) for one in self.world.witness.dispatches
+            ),
+            ours=frozenset(one.name for one in accounts if one.base_url.startswith(self.vendor_url)),
+            in_flight=max(self.service.telemetry.in_flight, self.service.admission.in_flight),
             loads=sum(load.in_flight for load in self.service.engine.health.loads().values()),
             metrics=self.service.metrics().decode(),
             texts=[body.decode() for body in stored],
@@ -110,7 +127,7 @@ class Rig:
 
     def write_config(self, text: str) -> None:
         """Write the config file; the gateway notices it, or is told by `service.reload()`."""
-        self.config_path.write_text(text.format(url=self.vendor.base_url), encoding="utf-8")
+        self.config_path.write_text(text.format(url=f"{self.vendor_url}/v1"), encoding="utf-8")
 
     def openai(self, **options: Any) -> openai.AsyncOpenAI:
         """The official SDK against the gateway; it makes no retries of its own unless told."""

@@ -15,6 +15,7 @@ from turnout.errors import (
     GatewayError,
     InvalidRequest,
     LimitError,
+    StreamInterrupted,
     UpstreamError,
     UpstreamFault,
     UpstreamRejected,
@@ -107,6 +108,24 @@ def test_an_upstream_error_carries_who_and_what():
         error.provider,
         error.attempt,
     ) == (500, True, 2.0, b"oops", "", "", 0)
+
+
+def test_what_a_vendor_said_stands_apart():
+    """It ends the message, which the client sees, and is not in what may be kept: it may quote the prompt."""
+    error = UpstreamFault("broke (500)", words="cannot answer 'Dear Mette'")
+    assert ("broke (500): cannot answer 'Dear Mette'", "broke (500)") == (error.message, error.plain)
+    rejected = UpstreamRejected("refused (400)", vendor_status=400, words="'Dear Mette' is too long")
+    assert ("refused (400): 'Dear Mette' is too long", "refused (400)") == (rejected.message, rejected.plain)
+    assert "the model is missing" == InvalidRequest("the model is missing").plain
+
+
+def test_a_stream_that_broke_off_tells_its_cause_without_the_vendors_words():
+    """Its own message repeats the cause's, words and all."""
+    cause = UpstreamFault("broke", words="'Dear Mette'")
+    cut = StreamInterrupted(f"The answer broke off: {cause.message}")
+    assert "The answer broke off" == cut.plain
+    cut.__cause__ = cause
+    assert "The answer broke off: broke" == cut.plain
 
 
 def test_a_timeout_names_its_phase():

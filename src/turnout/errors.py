@@ -21,6 +21,7 @@ class GatewayError(Exception):
     """The root: every failure that Turnout names. Abstract.
 
     message: what happened and what to do, for a person; never a secret, and no prompt unless a vendor's words quote one.
+    plain: the same without a vendor's words: what may be kept, in traces and logs.
     param: the request field at fault (OpenAI's `param`), if one is.
     retry_after_s: seconds after which a new try makes sense, if known.
     """
@@ -38,6 +39,11 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
 
+    @property
+    def plain(self) -> str:
+        """The message without what a vendor said."""
+        return self.message
+
 
 # ── the client's side ──
 
@@ -50,10 +56,11 @@ class ClientError(GatewayError):
 
 
 class InvalidRequest(ClientError):
-    """The request cannot be read or makes no sense."""
+    """The request cannot be read or makes no sense. allow: with a 405, the methods that the path takes."""
 
     code = "invalid_request"
     status = 400
+    allow: str = ""
 
 
 class RequestTooLarge(ClientError):
@@ -121,12 +128,24 @@ class Overloaded(LimitError):
     retry = "after"
 
 
+class GatewayStopping(GatewayError):
+    """We are ending, and there was no time left to finish this. Its code is also what its task is cancelled with."""
+
+    code = "gateway_stopping"
+    status = 503
+    retry = "after"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is stopping: send this again in a moment.", retry_after_s=1.0)
+
+
 # ── the vendor's side ──
 
 
 class UpstreamError(GatewayError):
     """A vendor failed us. Abstract. Carries who, which try, and what the vendor said.
 
+    words: the vendor's own, which end the message; it may quote the prompt or the answer in them.
     model, provider: our names. attempt: 1 for the first. vendor_status: the HTTP status received, None if none was.
     is_ambiguous: the vendor may have done (and billed) the work although we have no answer.
     is_throttle: a refusal that says nothing about health.
@@ -141,18 +160,25 @@ class UpstreamError(GatewayError):
         self,
         message: str,
         *,
+        words: str = "",
         vendor_status: int | None = None,
         is_ambiguous: bool = False,
         retry_after_s: float | None = None,
         body: bytes = b"",
     ) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+        super().__init__(f"{message}: {words}" if words else message, retry_after_s=retry_after_s)
+        self._plain = message
         self.vendor_status = vendor_status
         self.is_ambiguous = is_ambiguous
         self.body = body
         self.model = ""
         self.provider = ""
         self.attempt = 0
+
+    @property
+    def plain(self) -> str:
+        """What we say of it ourselves."""
+        return self._plain
 
 
 class UpstreamTimeout(UpstreamError):
@@ -191,9 +217,15 @@ class UpstreamRejected(UpstreamError):
     retry = "never"
 
     def __init__(
-        self, message: str, *, vendor_status: int, body: bytes = b"", is_context_overflow: bool = False
+        self,
+        message: str,
+        *,
+        vendor_status: int,
+        words: str = "",
+        body: bytes = b"",
+        is_context_overflow: bool = False,
     ) -> None:
-        super().__init__(message, vendor_status=vendor_status, body=body)
+        super().__init__(message, words=words, vendor_status=vendor_status, body=body)
         self.status = vendor_status
         self.is_context_overflow = is_context_overflow
 
@@ -211,6 +243,12 @@ class StreamInterrupted(UpstreamError):
     code = "stream_interrupted"
     status = 502
     retry = "never"
+
+    @property
+    def plain(self) -> str:
+        """That it broke off; and by what, if that was raised as its cause. Its own message repeats the cause's."""
+        cause = self.__cause__
+        return f"The answer broke off: {cause.plain}" if isinstance(cause, UpstreamError) else "The answer broke off"
 
 
 # ── nobody could ──

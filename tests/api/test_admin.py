@@ -57,7 +57,9 @@ async def test_a_rollout_is_shown_and_set_and_its_new_value_holds_at_once(admin)
         ("/admin/rollouts/litellm", b'{"percent": "x"}', 400, None),
         ("/admin/rollouts/litellm", b'{"percent": 5, "role": "owner"}', 400, None),
         ("/admin/rollouts/litellm", b"not json", 400, None),
-        ("/admin/rollouts/litellm", b"x" * 70_000, 400, None),
+        ("/admin/rollouts/litellm", b"x" * 70_000, 413, None),
+        ("/admin/rollouts/litellm", b'{"\xff": 5}', 400, None),
+        ("/admin/rollouts/litellm", b"[" * 60_000, 400, None),
         ("/admin/rollouts/nope", b'{"percent": 5}', 404, "name"),
     ],
 )
@@ -90,6 +92,9 @@ async def test_what_would_happen_is_told_without_a_call(admin):
     ]
     assert told["plan"]["passed_over"][0]["code"] == "price"
     assert any("third" in line for line in told["text"])
+    nobody = await admin.post("/admin/explain", json={"model": "first", "needs": ["wings"], "input_tokens": 10**9})
+    assert (nobody.status_code, nobody.json()["plan"]) == (200, None)
+    assert nobody.json()["text"][0].startswith("nobody can serve model first: ")
     refused = await admin.post("/admin/explain", json={"task": "nope"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
 
@@ -107,7 +112,7 @@ async def test_an_unknown_admin_route_is_a_404_in_our_shape(admin):
     """And a wrong method a 405."""
     missing, wrong = await admin.get("/admin/nope"), await admin.delete("/admin/rollouts")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "invalid_request")
-    assert wrong.status_code == 405
+    assert (wrong.status_code, sorted(wrong.headers["allow"].split(", "))) == (405, ["GET", "HEAD"])
 
 
 async def test_a_reload_over_http_says_what_is_wrong_or_which_revision_holds(tmp_path):

@@ -1,14 +1,16 @@
 """What a data request may hold: labels, encodings, sizes and depths; and what is made of it."""
 
+import asyncio
 import json
 
 import pytest
 
 from tests.rig import CONFIG, Rig
-from turnout.api.data import LABEL_LENGTH
+from turnout.api.data import LABEL_LENGTH, LARGE_BYTES, MEMBERS
 
 CHAT = {"model": "first", "messages": [{"role": "user", "content": "hej"}]}
 PATH = "/v1/chat/completions"
+ROOMY = CONFIG.replace("context: 128000", "context: 10000000")
 SMALL = CONFIG + "server: {{max_body: 2KiB, max_depth: 64}}\n"
 
 
@@ -123,6 +125,65 @@ async def test_nesting_is_bounded_before_any_parser_sees_it(rig, levels, status)
     assert answer.status_code == status
     if status == 400:
         assert "64 levels" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("inside", "status", "words"),
+    [
+        (b"[" * 63 + b"]" * 63, 200, ""),
+        (b"[" * 64 + b"]" * 64, 400, "64 levels"),
+        (b'{"a":' * 10**6, 400, "64 levels"),
+        (b'[{"a":1' + b',"a":1' * (MEMBERS - 7) + b"}]", 200, ""),
+        (b'[{"a":1' + b',"a":1' * (MEMBERS - 6) + b"}]", 400, "100,000 members"),
+    ],
+)
+async def test_a_large_body_is_bounded_in_pieces(tmp_path, inside, status, words):
+    """As a small one is; and no million members are split, which a small one has no room for."""
+    chat = json.dumps(CHAT).encode()[:-1]  # four members, and the two that follow
+    body = chat + b', "pad": "' + b'\\"[{' * LARGE_BYTES + b'", "inside": ' + inside + b"}"
+    async with Rig(tmp_path, config=ROOMY) as rig, rig.http() as client:
+        answer = await client.post(PATH, content=body)
+    assert (answer.status_code, rig.world.witness.count) == (status, status == 200), answer.text[:300]
+    assert words in answer.text
+
+
+async def test_a_client_that_leaves_while_its_large_body_is_looked_through_costs_nothing(tmp_path):
+    """Nothing is sent upstream for nobody."""
+    body = json.dumps(CHAT | {"pad": "x" * 30 * LARGE_BYTES}).encode()
+    async with Rig(tmp_path, config=ROOMY) as rig:
+        _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        head = (
+            f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {rig.key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        while not (there := list(rig._server.server_state.connections)) or not (exchange := there[0].cycle):
+            await asyncio.sleep(0)
+        while exchange.more_body:
+            await asyncio.sleep(0)
+        writer.transport.abort()
+        await asyncio.wait([exchange.task])
+        assert (rig.service.telemetry.in_flight, rig.world.witness.count) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ('application/json;charset="UTF-8"', 200),
+        ("text/plain; charset=us-ascii", 200),
+        ("application/json; charset=utf-16", 400),
+        ("application/json; Charset = 'utf-8'", 400),
+        ("application/json; charset=utf-8; charset=latin1", 400),
+    ],
+)
+async def test_a_body_in_another_character_set_is_refused(rig, content_type, status):
+    """JSON is UTF-8 (RFC 8259 §8.1); what says otherwise would be read otherwise by somebody (T50)."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, content=json.dumps(CHAT).encode(), headers={"content-type": content_type})
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["error"]["param"] == "content-type"
 
 
 async def test_who_has_no_key_is_told_so_before_anything_is_read(rig):

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 from tests.api.test_server import exchange_bytes, serving
+from turnout.core.catalog import Bounds
 from turnout.errors import ClientDisconnected
 
 
@@ -77,3 +78,54 @@ async def test_a_client_that_takes_no_answers_gets_no_further_ones_until_it_does
             answers += (await loop.sock_recv(client, 1 << 20)).count(b"x")
         client.close()
     assert len(begun) == asked
+
+
+async def test_nothing_of_a_request_outlives_its_answer_on_an_idle_connection():
+    """T38: what ten thousand clients once sent would otherwise stay here for as long as they stay."""
+    seen = []
+
+    async def app(exchange, scope):
+        body = await exchange.read()
+        seen.append((exchange, len(body), len(exchange.body)))
+        exchange.answer(200, [], b"")
+
+    async with serving(app, Bounds()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = b"POST /%b HTTP/1.1\r\nhost: x\r\nx-long: %b\r\ncontent-length: 100000\r\n\r\n%b"
+        writer.write(request % (b"p" * 5000, b"h" * 5000, b"b" * 100_000))
+        await reader.readuntil(b"\r\n\r\n")
+        ((exchange, sent, held_meanwhile),) = seen
+        assert (sent, held_meanwhile) == (100_000, 0)
+        assert (exchange.body, exchange.headers, exchange.scope) == (b"", {}, {})
+        writer.close()
+
+
+async def test_one_who_takes_little_at_a_time_is_waited_for():
+    """The limit is for taking nothing; what is left to take shrinks here, if slowly."""
+    size, step = 8_000_000, 1_000_000
+    outcome = asyncio.get_running_loop().create_future()
+
+    async def app(exchange, scope):
+        exchange.send_s = 0.3
+        exchange.start(200, [])
+        exchange.write(b"x" * size)
+        await exchange.drain()
+        exchange.finish()
+        outcome.set_result(None)
+
+    async with serving(app) as port, asyncio.timeout(20):
+        loop, got = asyncio.get_running_loop(), 0
+        client = deaf(port, b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.setblocking(False)
+        began = loop.time()
+        while got < size:
+            await asyncio.sleep(0.1)
+            taken = 0
+            while taken < step and got < size:
+                data = await loop.sock_recv(client, step)
+                assert data, "it was closed"
+                taken += len(data)
+                got += data.count(b"x")
+        client.close()
+        await outcome
+    assert loop.time() - began > 0.6

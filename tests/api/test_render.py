@@ -19,10 +19,11 @@ from turnout.errors import (
 )
 
 
-def test_the_shape_is_openais_and_the_code_is_ours():
-    """message, type, param, code; whose fault, and the request's name besides."""
+def test_the_shape_is_read_by_both_sdks_and_the_code_is_ours():
+    """message, type, param, code, as OpenAI's wants them; an object of type error, as Anthropic's does."""
     body = json.loads(error_body(InvalidRequest("Say more.", param="messages"), "req_1"))
     assert body == {
+        "type": "error",
         "error": {
             "message": "Say more.",
             "type": "invalid_request_error",
@@ -30,7 +31,7 @@ def test_the_shape_is_openais_and_the_code_is_ours():
             "code": "invalid_request",
             "source": "client",
             "request_id": "req_1",
-        }
+        },
     }
 
 
@@ -54,9 +55,28 @@ def test_a_vendors_own_rejection_passes_as_the_vendor_wrote_it():
     """Byte for byte, if it is JSON; else in our shape."""
     theirs = b'{"error": {"message": "bad", "their": "field"}}'
     assert error_body(UpstreamRejected("x", vendor_status=422, body=theirs), "r") == theirs
-    assert json.loads(error_body(UpstreamRejected("x", vendor_status=422, body=b"<html>"), "r"))["error"]["code"] == (
-        "upstream_rejected"
-    )
+    assert json.loads(error_body(UpstreamRejected("x", vendor_status=422), "r"))["error"]["message"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"<html>\n<b>No</b>", "x: <html> <b>No</b>"),
+        (b'{"error": {"message": "' + b"\x1b[31m" + b"long " * 13_000, 'x: {"error": {"message": " [31mlong long'),
+        (b'{"error": "\xff"}', "x"),
+        (b"\x1f\x8b\x08\x00gzip", "x"),
+        (b'{"error": "' + "æ".encode() * 40_000, 'x: {"error": "æææ'),
+        (b'["no"]', 'x: ["no"]'),
+        (b'{"a":' * 20_000, 'x: {"a":{"a":'),
+        (b"\r\n", "x"),
+    ],
+)
+def test_a_rejection_that_is_no_json_object_is_quoted(body, message):
+    """What was cut off at the most that is read of it must not go out as broken JSON; 300 characters of it, cleaned, do."""
+    told = json.loads(error_body(UpstreamRejected("x", vendor_status=422, body=body), "r"))["error"]
+    assert told["message"].startswith(message)
+    assert len(told["message"]) <= 303
+    assert (told["code"], told["type"]) == ("upstream_rejected", "invalid_request_error")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
+from turnout.api.ending import State
 from turnout.api.server import bounded
 from turnout.core.catalog import Bounds
 from turnout.errors import ClientDisconnected, GatewayError
@@ -15,16 +16,18 @@ BOUNDS = Bounds(body_bytes=1000, header_bytes=2000, header_s=0.2, body_s=0.2)
 
 
 @asynccontextmanager
-async def serving(app, bounds=BOUNDS, keep_alive_s=5):
-    """Run `app(exchange, scope)` on a free port; gives the port."""
+async def serving(app, bounds=BOUNDS, keep_alive_s=5, **members):
+    """Run `app(exchange, scope)` on a free port; gives the port. members: of the protocol class, to have others."""
 
     async def asgi(scope, receive, send):
         await app(scope["extensions"]["turnout"], scope)
 
+    protocol = type("Protocol", (bounded(bounds),), members)
     config = uvicorn.Config(
-        asgi, http=bounded(bounds), lifespan="off", ws="none", log_config=None, timeout_keep_alive=keep_alive_s
+        asgi, http=protocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=keep_alive_s
     )
     server = uvicorn.Server(config)
+    server.server_state = State()
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
@@ -128,7 +131,7 @@ async def test_expect_100_continue_is_answered_before_the_body_is_awaited():
     "request_bytes",
     [
         b"GET / HTTP/1.1\r\nhost: x\r\nbig: " + b"x" * 3000 + b"\r\n\r\n",
-        b"GET /" + b"u" * 3000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /" + b"u" * 900 + b" HTTP/1.1\r\nhost: x\r\nbig: " + b"x" * 1100 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: x\r\n" + b"".join(b"a%d: b\r\n" % n for n in range(500)) + b"\r\n",
         b"GET / HTTP/1.1\r\nhost: x\r\nendless: " + b"x" * 3000,
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nyGET / HTTP/1.1\r\nbig: " + b"x" * 3000 + b"\r\n\r\n",

@@ -128,3 +128,19 @@ async def test_bytes_after_a_refusal_are_not_looked_at():
         answer = await exchange_bytes(port, b"nonsense\r\n\r\n", post(b"hello"))
     assert answer.count(b"connection: close") == 1
     assert app.begun == []
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+async def test_a_request_that_is_torn_where_the_answer_before_it_ends_is_itself(cut):
+    """What has come of it is kept, wherever it is torn."""
+    app = Slow()
+    second = b"GET /a-long-path HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    async with serving(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PIPELINED % 1 + second[:cut])
+        await until(lambda: app.begun)
+        app.may_answer.set()
+        await reader.readuntil(b"\r\n\r\n/1")
+        writer.write(second[cut:])
+        assert (await reader.read()).endswith(b"\r\n\r\n/a-long-path")
+        writer.close()

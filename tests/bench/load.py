@@ -41,6 +41,14 @@ def chat_wire(port: int, body: bytes, headers: Sequence[tuple[str, str]]) -> byt
     return head.encode() + body
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of the values lie; 0 for none. Sorts: O(n log n)."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
 @dataclass(slots=True)
 class Seen:
     """What came back in one run. Times in seconds. openings: replies that were not counted."""
@@ -58,29 +66,78 @@ class Seen:
     arrivals: int = 0
 
 
-class Connection(asyncio.Protocol):
+class ReplyReader(asyncio.Protocol):
+    """Reads the replies on one connection, just far enough to know where each ends. A subclass says what is noted."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.is_closing = False
+        self.expect()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport to write on."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def expect(self) -> None:
+        """A reply is to come: forget the last one."""
+        self.head = b""
+        self.body: list[bytes] = []
+        self.status = 0
+        self.left = -1  # bytes of body still to come; -1: chunked, so look for the last chunk
+        self.is_head_read = False
+
+    def data_received(self, data: bytes) -> None:
+        """Read on until the reply is whole."""
+        if not self.is_head_read:
+            head = self.head + data if self.head else data
+            end = head.find(HEADER_END)
+            if end < 0:
+                self.head = head
+                return
+            self.read_head(head[:end].lower())
+            data = head[end + 4 :]
+        if data:
+            self.body.append(data)
+            self.arrival(data)
+        if self.left >= 0:
+            self.left -= len(data)
+            is_whole = self.left <= 0
+        else:
+            tail = data if len(data) >= len(LAST_CHUNK) else b"".join(self.body[-8:])
+            is_whole = tail.endswith(LAST_CHUNK)
+        if is_whole:
+            self.finish()
+
+    def read_head(self, head: bytes) -> None:
+        """Take status and framing from the head (in lower case)."""
+        self.is_head_read = True
+        self.status = int(head[9:12])
+        self.is_closing = b"\r\nconnection: close" in head
+        at = head.find(b"\r\ncontent-length:")
+        self.left = int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else -1
+
+    def arrival(self, data: bytes) -> None:
+        """Body bytes have come; they are at the end of `body`."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """The reply is whole."""
+        raise NotImplementedError
+
+
+class Connection(ReplyReader):
     """One keep-alive connection. `repeat` sends a request again and again until its time is up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self.loop = loop
         self.seen = Seen()
         self.wire = b""
         self.is_stream = False
         self.until = 0.0
         self.done: asyncio.Future[None] | None = None
-        self.transport: asyncio.Transport | None = None
-        self.head = b""
-        self.body: list[bytes] = []
-        self.status = 0
-        self.left = -1  # bytes of body still to come; -1: chunked, so look for the last chunk
-        self.is_head_read = False
-        self.is_closing = False
         self.started = 0.0
         self.arrived = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport to write on."""
-        self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A close in the middle of a reply is an error; between replies it is the end of this connection."""
@@ -99,46 +156,16 @@ class Connection(asyncio.Protocol):
     def send(self) -> None:
         """Begin one exchange."""
         assert self.transport is not None
-        self.head = b""
-        self.body = []
-        self.is_head_read = False
+        self.expect()
         self.arrived = 0.0
         self.started = perf_counter()
         self.transport.write(self.wire)
 
-    def data_received(self, data: bytes) -> None:
-        """Read on until the reply is whole."""
-        if not self.is_head_read:
-            head = self.head + data if self.head else data
-            end = head.find(HEADER_END)
-            if end < 0:
-                self.head = head
-                return
-            self.read_head(head[:end].lower())
-            data = head[end + 4 :]
-        if data:
-            self.body.append(data)
-            if self.is_stream:
-                self.note_arrival()
-        if self.left >= 0:
-            self.left -= len(data)
-            is_whole = self.left <= 0
-        else:
-            tail = data if len(data) >= len(LAST_CHUNK) else b"".join(self.body[-8:])
-            is_whole = tail.endswith(LAST_CHUNK)
-        if is_whole:
-            self.finish()
-
-    def read_head(self, head: bytes) -> None:
-        """Take status and framing from the head (in lower case)."""
-        self.is_head_read = True
-        self.status = int(head[9:12])
-        self.is_closing = b"\r\nconnection: close" in head
-        at = head.find(b"\r\ncontent-length:")
-        self.left = int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else -1
-
-    def note_arrival(self) -> None:
-        """Keep the time of one arrival of body bytes."""
+    def arrival(self, data: bytes) -> None:
+        """Keep the time of one arrival of body bytes of a stream."""
+        del data
+        if not self.is_stream:
+            return
         now = perf_counter()
         if self.arrived:
             self.seen.gaps.append(now - self.arrived)

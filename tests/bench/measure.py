@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench import load, procfs, targets
+from tests.bench import load, procfs, sse_load, targets
 from tests.bench.interrupts import Interrupts
+from tests.bench.load import percentile
 from tests.bench.processes import Process, fetch
 
 MANY = 32
@@ -20,6 +21,12 @@ GAP_US = 4000
 # Short streams for the time to the first chunk: many of them in a run, yet long enough that a gateway which collects shows.
 SHORT_EVENTS = 7
 SHORT_GAP_US = 2000
+# Short streams begun at a constant rate, whatever becomes of them: well below what a gateway can do, so that what its times
+# show is the gateway and not a queue. The connections are several times as many as are ever busy at once.
+CONSTANT_PER_S = 500
+CONSTANT_CONNECTIONS = 128
+# A target that carries fewer streams at once than this would queue even so.
+LEAST_STREAMS = 16
 # Over this time the streams of a run begin: many gaps and an odd number of them, so that their chunks do not keep step.
 SPREAD_S = 0.0925
 # Events after the content: finish_reason, usage, [DONE].
@@ -89,14 +96,6 @@ class Stub:
     def posts(self) -> int:
         """How many requests it has answered."""
         return int(fetch(self.port, "/bench"))
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of the values lie; 0 for none. Sorts: O(n log n)."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class Meter:
@@ -215,7 +214,31 @@ def measure_first(subject: Subject, stub: Stub, lengths: Lengths) -> None:
         subject.add("first_chunk_us", percentile(result.seen.first_chunks, 0.5) * 1e6)
 
 
-KINDS = (measure_many, measure_one, measure_paced, measure_burst, measure_first)
+def measure_constant(subject: Subject, stub: Stub, lengths: Lengths) -> None:
+    """Short streams at a constant rate (open loop): each time counts from the instant at which the stream was due."""
+    if not subject.case.can_stream or subject.streams < LEAST_STREAMS:
+        return
+    stub.turn(SHORT_GAP_US, SHORT_EVENTS)
+    posts = stub.posts()
+    with stub.interrupts.held():
+        seen = sse_load.run_constant_rate(
+            subject.port,
+            subject.request(is_stream=True).wire,
+            rate_per_s=CONSTANT_PER_S,
+            seconds=lengths.stream_s,
+            connections=CONSTANT_CONNECTIONS,
+        )
+    if seen.count(sse_load.COMPLETE) != seen.planned:
+        subject.problems.append(f"at a constant rate: {seen}")
+    elif stub.posts() - posts != seen.planned:
+        subject.problems.append(f"{seen.planned} streams, but the upstream saw {stub.posts() - posts} requests")
+    else:
+        for series in (sse_load.FIRST_CHUNK, sse_load.TOTAL, sse_load.GAP, sse_load.LATENESS):
+            subject.add(f"constant_{series}_p50_us", seen.percentile(series, 0.5) * 1e6)
+            subject.add(f"constant_{series}_p99_us", seen.percentile(series, 0.99) * 1e6)
+
+
+KINDS = (measure_many, measure_one, measure_paced, measure_burst, measure_first, measure_constant)
 
 
 def warm_up(subjects: Iterable[Subject], stub: Stub, lengths: Lengths) -> None:

@@ -4,7 +4,18 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.bench.measure import CLOSING_EVENTS, DIRECT, EVENTS, GAP_US, Subject, median, paired
+from tests.bench.measure import (
+    CLOSING_EVENTS,
+    CONSTANT_PER_S,
+    DIRECT,
+    EVENTS,
+    GAP_US,
+    SHORT_EVENTS,
+    SHORT_GAP_US,
+    Subject,
+    median,
+    paired,
+)
 
 REFERENCE = "ferrogw"
 # What the project asks of itself: (words, unit, bound). Ratios are to REFERENCE in the same run.
@@ -100,6 +111,20 @@ def stream_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     ])  # fmt: skip
 
 
+def constant_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Streams begun at a constant rate; how late the load was itself tells how far to trust the rest."""
+    header = ("", "first chunk p50 ms", "p99 ms", "gap p99 ms", "whole p50 ms", "p99 ms", "load late p99 ms")
+    return table(header, [
+        (
+            row["name"], number(row.get("constant_first_chunk_p50_us"), 2, 1e-3),
+            number(row.get("constant_first_chunk_p99_us"), 2, 1e-3), number(row.get("constant_gap_p99_us"), 2, 1e-3),
+            number(row.get("constant_total_p50_us"), 2, 1e-3), number(row.get("constant_total_p99_us"), 2, 1e-3),
+            number(row.get("constant_lateness_p99_us"), 2, 1e-3),
+        )
+        for row in rows if row.get("constant_total_p50_us") is not None
+    ])  # fmt: skip
+
+
 def process_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     """Start and memory, one line a process."""
     header = ("", "ready s", "MB at rest", "MB after load", "version")
@@ -145,6 +170,9 @@ def text(found: Mapping[str, Any]) -> str:
         "",
         f"Streams of {EVENTS + CLOSING_EVENTS} chunks of about 180 bytes, {GAP_US / 1000:g} ms apart; burst: no gaps",
         stream_lines(rows),
+        "",
+        f"Streams of {SHORT_EVENTS + CLOSING_EVENTS} chunks, {SHORT_GAP_US / 1000:g} ms apart; {CONSTANT_PER_S} a second, timed from when due",
+        constant_lines(rows),
         "",
         "Processes",
         process_lines(rows),

@@ -32,8 +32,8 @@ def test_everything_about_a_task_can_be_said(folder: Folder) -> None:
     """A list is an order of preference."""
     text = """
 tasks:
-  t: {models: [gpt-4o], because: it is good, price_ceiling: free, needs: [tools, danish], regions: [eu], max_retries: 1, timeout: 30s}
-  u: {models: {gpt-4o: 1}}
+  t: {models: [gpt-4o], because: it is good, price_ceiling: free, needs: [tools, danish], regions: [eu], max_retries: 1, timeout: 30s, hedge: true, continuation: text}
+  u: {models: {gpt-4o: 1}, hedge: false, continuation: none}
 """
     tasks = folder.snapshot(text).tasks
     assert tasks["t"] == Task(
@@ -45,6 +45,8 @@ tasks:
         frozenset({"eu"}),
         max_retries=1,
         total_s=30.0,
+        is_hedged=True,
+        is_continued=True,
     )
     assert tasks["u"] == Task("u", ("gpt-4o",), policy="weighted", weights=(1.0,))
 

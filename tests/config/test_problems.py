@@ -14,6 +14,7 @@ def test_prints_as_editors_jump_to() -> None:
     assert str(Problem("t.yaml", Mark(1, 1), "", "is wrong")) == "t.yaml:1:1: is wrong"
     assert str(Problem("t.yaml", None, "", "cannot be read")) == "t.yaml: cannot be read"
     assert str(Problem("", None, "TURNOUT_PORT", "is wrong")) == "TURNOUT_PORT: is wrong"
+    assert str(Problem("a\nb", None, "", "is \u202e wrong")) == r"a\nb: is \u202e wrong"
 
 
 def test_a_path_is_dotted_with_positions_in_brackets() -> None:
@@ -28,6 +29,12 @@ def test_a_value_is_shown_on_one_line_and_cut() -> None:
     assert shown("abc") == "'abc'"
     assert shown("x" * 50) == f"'{'x' * 40}…'"
     assert shown("a\x1b[31m") == "'a\\x1b[31m'"
+
+
+def test_what_looks_like_a_secret_is_not_shown_wherever_it_stands() -> None:
+    """A key that was pasted a line too low is in no message, neither as a value nor as a name."""
+    assert shown("sk-or-v1-0123456789abcdef") == "'sk-***'"
+    assert dotted(("providers", "sk-or-v1-0123456789abcdef")) == "providers.sk-***"
 
 
 def test_suggests_the_nearest_names_or_lists_them() -> None:

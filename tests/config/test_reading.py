@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -97,3 +98,15 @@ def test_every_type_of_the_schema_can_be_read() -> None:
             is_struct = isinstance(hint, type) and issubclass(hint, msgspec.Struct)
             is_made_of_others = get_origin(hint) in (Union, types.UnionType, list, dict)
             assert is_leaf or is_struct or is_made_of_others or hint in (types.NoneType, str), (struct, hint)
+
+
+def test_reading_again_compiles_nothing() -> None:
+    """The schema's annotations are evaluated once, so a request to read the config again runs no new code (T97)."""
+    text = "models: {m: {provider: p}}\nserver: {port: 1}\n"
+    read(text)
+    called: set[str] = set()
+    sys.setprofile(lambda frame, _event, _argument: called.add(frame.f_code.co_name))
+    read(text)
+    sys.setprofile(None)
+    assert "_table" in called
+    assert "get_type_hints" not in called

@@ -24,8 +24,8 @@ def test_every_setting_can_be_said(folder: Folder) -> None:
     """Each key reaches its field, in its unit."""
     snapshot = folder.snapshot(
         f"""
-server: {{host: 0.0.0.0, port: 4001, master_key: {STRONG}, grace: 1m, max_body: 1MiB, max_header: 32KiB, max_depth: 32,
-  max_answer: 2MiB, header_timeout: 5, body_timeout: 500ms}}
+server: {{host: 0.0.0.0, port: 4001, master_key: {STRONG}, grace: 1m, lame_duck: 2s, concurrency: 7, max_body: 1MiB, max_header: 32KiB, max_depth: 32,
+  max_answer: 2MiB, header_timeout: 5, body_timeout: 500ms, send_timeout: 7, idle_timeout: 2m}}
 retry: {{max_retries: 3, backoff: 100ms, max_backoff: 2s, budget: 0.1, budget_floor: 1, ambiguous: no}}
 breaker: {{failures: 2, rest: 60s, max_rest: 10m}}
 timeouts: {{connect: 1, first_chunk: 2, idle: 3, total: 4}}
@@ -39,7 +39,9 @@ traces: {{rows: 0}}
         master_key=Secret(STRONG),
         home="/t",
         grace_s=60.0,
-        bounds=Bounds(1024**2, 32 * 1024, 32, 5.0, 0.5, 2 * 1024**2),
+        lame_duck_s=2.0,
+        concurrency=7,
+        bounds=Bounds(1024**2, 32 * 1024, 32, 5.0, 0.5, 2 * 1024**2, send_s=7.0, idle_s=120.0),
         trace_rows=0,
     )
     assert snapshot.retry == RetryRule(3, 0.1, 2.0, 0.1, 1, retry_ambiguous=False)

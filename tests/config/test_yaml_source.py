@@ -184,3 +184,10 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_any_pieces_of_yaml_are_read_or_refused(bits: list[str]) -> None:
     """No arrangement of YAML's own signs raises."""
     check(parse("".join(bits).encode(), "t.yaml"))
+
+
+def test_a_text_prints_its_place_alone() -> None:
+    """It may be a key."""
+    document = parse(b"server: {master_key: a-secret, port: [a-secret]}", "t.yaml")
+    assert "a-secret" not in f"{document!r} {document}"
+    assert "Scalar(1:22)" in repr(document)

@@ -1,6 +1,7 @@
 """Every dialect, whoever wrote it: any bytes are a Call or an InvalidRequest, and its streams cannot be cut unnoticed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,16 @@ from turnout.core.contracts import Call, Seen
 from turnout.dialects import DIALECTS
 from turnout.errors import InvalidRequest, StreamInterrupted, UpstreamError
 
-STREAM = (Path(__file__).parents[1] / "fixtures/compatible/stream.sse").read_bytes()
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+REASON = re.compile(rb'"(finish|stop)_reason": ?"')
 NAMES = sorted(DIALECTS)
 STREAMING = [name for name in NAMES if name != "openai_embeddings"]
-STREAMS = {"openai_chat": STREAM}
+STREAMS = {
+    "openai_chat": (FIXTURES / "compatible/stream.sse").read_bytes(),
+    "anthropic_messages": (FIXTURES / "anthropic/stream.sse").read_bytes(),
+}
 REQUESTS = {
+    "anthropic_messages": b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"stream":true}',
     "openai_chat": b'{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}',
     "openai_embeddings": b'{"model":"m","input":"hi"}',
 }
@@ -83,7 +89,7 @@ def test_a_relay_never_ends_a_cut_stream_nor_invents_a_reason(name):
     for at in range(len(text) - 1):
         relay.feed(text[at : at + 1])
         assert not relay.is_ended
-        assert relay.finish_reason == "" or b'"finish_reason":"' in text[: at + 1]
+        assert relay.finish_reason == "" or REASON.search(text[: at + 1])
     relay.feed(text[-1:])
     assert relay.is_ended
     assert relay.usage is not None

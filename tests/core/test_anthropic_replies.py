@@ -30,7 +30,7 @@ REPLY = json.loads((FIXTURES / "reply.json").read_bytes())
 STREAM = (FIXTURES / "stream.sse").read_bytes()
 STORY = [
     Started("msg_1", "claude-3-haiku-20240307"),
-    UsageSeen(Usage(125, 1, cache_read_input_tokens=100, cache_write_input_tokens=5)),
+    UsageSeen(Usage(125, 1, cache_read_input_tokens=100, cache_write_input_tokens=5, basis="estimated")),
     TextAdded("Kære"),
     TextAdded(" Mette"),
     TextAdded("."),
@@ -78,13 +78,20 @@ def test_reading_a_reply():
         ("tool_use", "tool_calls"),
         ("refusal", "content_filter"),
         ("new", "stop"),
-        (None, "stop"),
     ],
 )
 def test_stop_reasons(told, wanted):
     """Each of theirs in ours, whole and streamed; a stream without one invents none."""
     assert reply(stop_reason=told).finish_reason == wanted
-    assert read(event("message_delta", delta={"stop_reason": told})) == ([Finished(wanted)] if told else [])
+    assert read(event("message_delta", delta={"stop_reason": told})) == [Finished(wanted)]
+
+
+def test_no_stop_reason_is_invented():
+    """R5: a whole answer without one is none; a stream's piece without one says nothing."""
+    failure = read_message(json.dumps({**REPLY, "stop_reason": None}).encode())
+    assert isinstance(failure, UpstreamFault)
+    assert failure.is_ambiguous
+    assert read(event("message_delta", delta={"stop_reason": None})) == []
 
 
 @pytest.mark.parametrize(
@@ -157,9 +164,12 @@ def test_a_streamed_reply_by_schema_is_text():
             event("error", error={"type": "overloaded_error", "message": "Overloaded"}),
             Failed("Overloaded", "overloaded_error"),
         ),
-        (b"data: <html>\n\n", Failed("the stream holds data that is not a JSON object")),
-        (b"data: [1]\n\n", Failed("the stream holds data that is not a JSON object")),
-        (b"data: " + b"x" * (3 << 20), Failed("one event is longer than 2097152 bytes")),
+        (b"data: <html>\n\n", Failed("the stream holds data that is not a JSON object", is_unreadable=True)),
+        (b"data: [1]\n\n", Failed("the stream holds data that is not a JSON object", is_unreadable=True)),
+        (
+            b"data: " + b"x" * (3 << 20),
+            Failed("the stream cannot be read: one event is longer than 2097152 bytes", is_unreadable=True),
+        ),
         (event("message_stop"), Ended()),
     ],
 )
@@ -190,4 +200,7 @@ def test_usage_in_parts():
     """The input comes first, the output last; a null there does not erase what is known."""
     text = event("message_start", message={"usage": {"input_tokens": 5, "output_tokens": 1}})
     text += event("message_delta", delta={}, usage={"input_tokens": None, "output_tokens": 9})
-    assert [one for one in read(text) if isinstance(one, UsageSeen)] == [UsageSeen(Usage(5, 1)), UsageSeen(Usage(5, 9))]
+    assert [one for one in read(text) if isinstance(one, UsageSeen)] == [
+        UsageSeen(Usage(5, 1, basis="estimated")),
+        UsageSeen(Usage(5, 9)),
+    ]

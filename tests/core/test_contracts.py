@@ -39,3 +39,9 @@ def test_nothing_is_known_before_it_is_seen():
     """No usage is None, not zero; an unknown candidate is idle."""
     assert (Seen().usage, Seen().finish_reason, Seen().output_bytes) == (None, "", 0)
     assert (Load().in_flight, Load().latency_s) == (0, 0.0)
+
+
+def test_an_upstream_request_prints_neither_its_headers_nor_its_body():
+    """A header holds our key, the body the prompt."""
+    outgoing = Outgoing("http://127.0.0.1/v1", (("authorization", "Bearer secret"),), b'{"prompt": "secret"}')
+    assert "Outgoing(POST, 1 headers, 20 bytes)" == repr(outgoing) == str(outgoing)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.openai_fields import NUMBER, TEXT, read, split, take_task
+from turnout.core.openai_fields import NUMBER, TEXT, read, refuse_repeats, split, take_task
 from turnout.errors import InvalidRequest
 
 VALUES = st.recursive(
@@ -27,10 +27,84 @@ def test_members_keep_their_order_and_their_bytes(value, ascii_only, indent):
     assert all(bytes(raw) in encoded for raw in fields.values())
 
 
-def test_a_member_given_twice_counts_once_the_last():
-    """What we check is what the vendor reads, as only it goes on."""
-    fields = split(b'{"model":"a","x":1.50,"model":"b"}')
-    assert msgspec.json.encode(fields) == b'{"model":"b","x":1.50}'
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"model":"a","x":1.50,"model":"b"}', "model"),
+        (b'{"model": "a", "x": 1, "model": "a"}', "model"),
+        (b'{"x":1,"model":"a","mod\\u0065l":"b"}', "model"),
+        (b'{"n":12,"n":1}', "n"),
+        (b'{"a":0,"n":1,"n":12}', "n"),
+        (b'{"n":12,"a":0,"n":1}', "n"),
+        (b'{"n":1,"a":0,"n":1}', "n"),
+        (b'{"a":1,"a":1,"a":1}', "a"),
+        (b'{"":1,"":1}', ""),
+        (b'{"a":[{"x":1}],"a":[{"x":1}]}', "a"),
+        (b'{"a":1,"b\n":1,"b\n":1}'.replace(b"\n", b"\\n"), "b"),
+    ],
+)
+@pytest.mark.parametrize("pad", [b"", b" " * 5000])
+def test_a_member_given_twice_is_refused(body, param, pad):
+    """Parsers do not agree on which of the two counts, so what we check might not be what the vendor reads (T49)."""
+    with pytest.raises(InvalidRequest, match="given twice") as refused:
+        split(body + pad)
+    assert param == refused.value.param
+
+
+def written(pairs, draw) -> bytes:
+    """The object of those pairs, repeats and all, with white space wherever JSON allows it."""
+
+    def gap():
+        return draw(st.sampled_from(("", "", " ", "\n\t")))
+
+    members = [f"{gap()}{json.dumps(name)}{gap()}:{gap()}{json.dumps(value)}{gap()}" for name, value in pairs]
+    return (gap() + "{" + ",".join(members) + (gap() if not members else "") + "}" + gap()).encode()
+
+
+@given(st.data(), st.booleans())
+def test_exactly_the_repeats_are_refused(data, is_long):
+    """The oracle sees the pairs: any names, any values, any white space, short and long texts."""
+    names = st.sampled_from(("a", "b", "model", "é", '"', "\\", "")) | st.text(max_size=3)
+    values = st.sampled_from((1, 12, 1.5, "", '","a":', "x")) | VALUES
+    pairs = data.draw(st.lists(st.tuples(names, values), max_size=6))
+    if is_long:
+        pairs = [("long", " " * 5000), *pairs]
+    body = written(pairs, data.draw)
+    if len(dict(pairs)) < len(pairs):
+        with pytest.raises(InvalidRequest, match="given twice"):
+            split(body)
+    else:
+        assert [name for name, _ in pairs] == list(split(body))
+
+
+def test_a_long_name_given_twice_is_told_short():
+    """A megabyte of a name, with a line end in it, is no message."""
+    name = json.dumps("a\nb" * 10_000)
+    with pytest.raises(InvalidRequest) as refused:
+        split(f"{{{name}:1,{name}:2}}".encode())
+    assert refused.value.param == ("a b" * 100)[:300]
+    assert len(refused.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    ("value", "param"),
+    [
+        (b'{"a":1}', None),
+        (b'{"a": 1, "b": "a"}', None),
+        (b'{"a":1,"a":2}', "x.a"),
+        (b'{"a": 1, "\\u0061": 1}', "x.a"),
+        (b'{"b":[1,2],"a":1,"a":1}', "x.a"),
+    ],
+)
+def test_repeats_in_one_member(value, param):
+    """For an object inside that decides something; the name says where it is."""
+    fields = split(b'{"x":' + value + b"}")
+    refused = None
+    try:
+        refuse_repeats(fields, "x")
+    except InvalidRequest as error:
+        refused = error.param
+    assert param == refused
 
 
 @pytest.mark.parametrize(
@@ -101,4 +175,11 @@ def test_the_task_is_ours_and_stays_here(metadata, task, left):
 def test_a_task_that_is_none(metadata):
     """It must be a text."""
     with pytest.raises(InvalidRequest, match="metadata"):
+        take_task(split(b'{"metadata":' + metadata + b"}"))
+
+
+@pytest.mark.parametrize("metadata", [b'{"task":"a","task":"b"}', b'{"x":1,"task":"a","task":null}', b'{"x":1,"x":2}'])
+def test_metadata_with_a_member_twice(metadata):
+    """The task that we read must be the only one there is."""
+    with pytest.raises(InvalidRequest, match=r"`metadata\.(task|x)` is given twice"):
         take_task(split(b'{"metadata":' + metadata + b"}"))

@@ -97,7 +97,17 @@ def test_usage_in_a_chunk_with_content_goes_on():
     """Only a chunk that is nothing but usage is dropped."""
     text = chunk("x", usage=USAGE)
     out, relay = relayed([text], drops_usage=True)
-    assert (text, Usage(24, 3)) == (out, relay.usage)
+    assert (text, Usage(24, 3, basis="estimated")) == (out, relay.usage)
+
+
+def test_a_count_that_comes_before_the_end_is_an_estimate():
+    """A vendor may count as it goes; what it said is believed once the answer is over."""
+    relay = ChatRelay(drops_usage=False)
+    assert relay.usage is None
+    relay.feed(chunk("x" * 40, usage=USAGE))
+    assert relay.usage == Usage(24, 10, basis="estimated")
+    relay.feed(chunk({}, "stop", usage={"prompt_tokens": 24, "completion_tokens": 12}))
+    assert relay.usage == Usage(24, 12)
 
 
 def test_content_is_not_a_role_or_a_comment():
@@ -145,6 +155,11 @@ def test_arguments_count_as_output():
         (event(error={"code": "rate_limit_exceeded"}), UpstreamThrottled, "not now"),
         (event(error={"type": "rate_limit_error"}), UpstreamThrottled, "not now"),
         (event(object="error", message="vLLM"), UpstreamFault, "vLLM"),
+        (
+            event(choices=[{"delta": {"content": "y"}, "error": {"message": "gone", "code": 502}}]),
+            UpstreamFault,
+            "gone",
+        ),
         (b'event: error\ndata: {"message":"named"}\n\n', UpstreamFault, "named"),
         (b"data: {broken\n\n", UpstreamFault, "not a JSON object"),
         (b"data: [1]\n\n", UpstreamFault, "not a JSON object"),
@@ -169,7 +184,18 @@ def test_an_endless_event_is_a_failure():
     out, relay = relayed([chunk("x"), b"data: {" + b"x" * (3 << 20)])
     assert chunk("x") == out
     assert "longer than" in relay.failure.message
-    assert relayed([DONE + b"x" * (3 << 20)])[1].failure is None
+    assert relayed([chunk("x") + DONE + b"x" * (3 << 20)])[1].failure is None
+
+
+@pytest.mark.parametrize("before", [b"", b": note\n\n", event(choices=[], usage=USAGE), chunk({"role": "assistant"})])
+def test_an_end_without_an_answer_is_a_failure(before):
+    """No content and no reason for there being none; with a reason it is an empty answer, which is one."""
+    out, relay = relayed([before + DONE])
+    assert before == out
+    assert relay.failure is not None
+    assert relay.failure.is_ambiguous
+    assert not relay.is_ended
+    assert relayed([before, chunk({}, "stop") + DONE])[1].is_ended
 
 
 def test_nothing_after_the_end():

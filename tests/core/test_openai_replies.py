@@ -79,8 +79,17 @@ def test_what_is_skipped_over_must_be_text_all_the_same():
         (b"[" * 100_000, UpstreamFault, "not a JSON object"),
         (b'{"error":{"message":"boom","code":502}}', UpstreamFault, "boom"),
         (b'{"error":{"message":"later","code":429}}', UpstreamThrottled, "later"),
-        (b"{}", UpstreamFault, "has no"),
-        (b'{"choices":{}}', UpstreamFault, "has no"),
+        (b"{}", UpstreamFault, "no message"),
+        (b'{"choices":{}}', UpstreamFault, "no message"),
+        (b'{"choices":[]}', UpstreamFault, "no message"),
+        (b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}', UpstreamFault, "no message"),
+        (b'{"choices":[7,{"finish_reason":7},{"message":null}]}', UpstreamFault, "no message"),
+        (b'{"choices":[{"message":{},"error":{"message":"gone"}}],"usage":{"prompt_tokens":1}}', UpstreamFault, "gone"),
+        (
+            b'{"choices":[{"message":{},"error":{"message":"off","code":429}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+            UpstreamThrottled,
+            "off",
+        ),
     ],
 )
 def test_an_answer_that_is_none(read_it, body, kind, words):
@@ -92,11 +101,22 @@ def test_an_answer_that_is_none(read_it, body, kind, words):
 
 
 def test_odd_answers_are_still_answers():
-    """No usage, no reason, choices that are none: nothing is invented."""
-    assert inspect_chat(b'{"choices":[7,{"finish_reason":7}],"usage":{"prompt_tokens":-1}}') == Seen()
-    assert read_reply(b'{"choices":[{"message":{}}]}') == Reply("", "", (), "stop")
-    odd = b'{"choices":[{"message":{"content":null,"refusal":"no","tool_calls":[7,{"function":7},{"function":{"name":"f"}}]}}]}'
+    """No usage, an unknown reason, choices that are none: nothing is invented."""
+    assert inspect_chat(b'{"choices":[7,{"message":{},"finish_reason":7}],"usage":{"prompt_tokens":-1}}') == Seen()
+    assert read_reply(b'{"choices":[{"message":{},"finish_reason":"eos"}]}') == Reply("", "", (), "stop")
+    odd = b'{"choices":[{"finish_reason":"stop","message":{"content":null,"refusal":"no","tool_calls":[7,{"function":7},{"function":{"name":"f"}}]}}]}'
     assert read_reply(odd) == Reply("", "", (Text("no"), ToolCall("", "f", "")), "stop")
+
+
+@pytest.mark.parametrize("reason", [None, "", 7])
+def test_a_translated_answer_says_why_it_stopped_or_is_none(reason):
+    """Untouched it may stay silent about it; written anew, a reason would be our invention (R5)."""
+    body = json.dumps({"choices": [{"message": {"content": "Hej"}, "finish_reason": reason}]}).encode()
+    assert inspect_chat(body) == Seen(None, "", 3)
+    failure = read_reply(body)
+    assert isinstance(failure, UpstreamFault)
+    assert failure.is_ambiguous
+    assert "why it stopped" in failure.message
 
 
 def test_reading_a_reply():
@@ -141,9 +161,12 @@ def test_the_same_events_for_any_cut(places):
         (event(error={"message": "boom", "code": 429}), Failed("boom", "429")),
         (event(object="error", message="boom"), Failed("boom", "")),
         (b'event: error\ndata: {"message":"boom"}\n\n', Failed("boom", "")),
-        (b"data: <html>\n\n", Failed("the stream holds data that is not a JSON object")),
-        (b"data: 7\n\n", Failed("the stream holds data that is not a JSON object")),
-        (b"data: " + b"x" * (3 << 20), Failed("one event is longer than 2097152 bytes")),
+        (b"data: <html>\n\n", Failed("the stream holds data that is not a JSON object", is_unreadable=True)),
+        (b"data: 7\n\n", Failed("the stream holds data that is not a JSON object", is_unreadable=True)),
+        (
+            b"data: " + b"x" * (3 << 20),
+            Failed("the stream cannot be read: one event is longer than 2097152 bytes", is_unreadable=True),
+        ),
         (b"data: [DONE]\n\n", Ended()),
     ],
 )
@@ -215,4 +238,6 @@ def test_a_stream_without_usage_or_names():
     encoder = ChunkEncoder(wants_usage=True, request_id="req_7", created=5)
     assert b'"id":"chatcmpl-req_7"' in encoder.encode(Started("", ""))
     assert encoder.encode(Failed("boom")) == b""
+    assert encoder.encode(UsageSeen(Usage(3, 1, basis="estimated"))) == b""
+    assert b'"finish_reason":"stop"' in encoder.encode(Finished("stop"))  # what was counted before it is no answer's
     assert encoder.encode(Ended()) == b"data: [DONE]\n\n"

@@ -83,7 +83,7 @@ def test_the_story_of_a_fallback():
         "passed over: haiku (anthropic) costs $0.15 in, $0.6 out per million tokens; the price ceiling is free",
         "passed over: haiku (litellm) costs $0.15 in, $0.6 out per million tokens; the price ceiling is free",
         "attempt 1: glm by litellm, at 0.001 s: upstream_throttled (status 429) after 0.120 s",
-        "  slow  down ",
+        r"  slow\x1b down\n",
         "  then: next",
         "attempt 2: glm by openrouter, at 0.121 s: ok after 2.379 s",
         "  first content after 0.900 s",
@@ -105,6 +105,14 @@ def test_the_story_of_a_failure():
         "failed: no_candidate, status 503, after 0.000 s; cost unknown",
         f"  {'x' * 300}…",
     ] == render(trace)
+
+
+def test_a_count_of_ours_in_place_of_the_vendors_is_told():
+    """Why the usage of a good answer is an estimate."""
+    trace = begin("req_1", 0.0, "rev1", Ask(""), None)
+    trace.attempts = [AttemptTrace("m", "p", "c", 0.0, usage=Usage(1, 2, basis="estimated"), usage_suspect=True)]
+    told = "  1 tokens in, 2 out (estimated: what the vendor counted is missing or absurd), cost unknown"
+    assert told in render(trace)
 
 
 def test_a_forced_model_is_told_with_its_task():
@@ -149,3 +157,12 @@ def test_a_plan_for_programs_is_plain_values():
     assert [one["code"] for one in told["passed_over"]] == ["price", "price"]
     unpriced = plan_told(decided(Ask("m"), snapshot([model("m", price=None)])))
     assert [one["price"] for one in unpriced["choices"]] == [None]
+
+
+def test_a_clients_words_stay_in_their_line():
+    """Names are as asked: none makes a line of its own, or moves the cursor of who reads it."""
+    nasty = "a\nanswered\x1b[2J\u2028\x9b"
+    trace = begin("req_1", 0.0, "rev1", Ask(nasty, task=nasty, user=nasty), None)
+    assert 3 == len(render(trace))
+    assert all(line.isprintable() for line in render(trace))
+    assert all(line.isprintable() for line in render_plan(planned(Ask("auto", task="email-draft", user=nasty))))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.usage import LIMIT_TOKENS, Usage, count, estimate, merge, read_anthropic, read_openai
+from turnout.core.usage import LIMIT_TOKENS, Usage, count, estimate, merge, read_anthropic, read_openai, so_far
 
 ABSURD = [-1, 1.0, "7", None, True, LIMIT_TOKENS + 1, 10**18, [], {}]
 JSON = st.recursive(
@@ -83,6 +83,14 @@ def test_anthropic_input_includes_the_cached():
 def test_the_estimate_is_four_bytes_a_token_rounded_up():
     """And says that it is one."""
     assert estimate(9, 8) == Usage(3, 2, basis="estimated")
+
+
+def test_a_count_before_the_end_is_at_least_what_was_told_and_what_was_seen():
+    """The input is known by then."""
+    assert so_far(Usage(5, 1, cache_read_input_tokens=2), 41) == Usage(
+        5, 11, cache_read_input_tokens=2, basis="estimated"
+    )
+    assert so_far(Usage(5, 30), 41) == Usage(5, 30, basis="estimated")
 
 
 def test_the_last_report_wins_only_if_monotone():

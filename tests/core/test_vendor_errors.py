@@ -86,6 +86,9 @@ def test_recorded_errors(name):
     status = name.split("/")[1][:3]
     assert kind is type(error)
     assert words in error.message
+    told = read_error(body).message
+    assert error.message in {error.plain, f"{error.plain}: {told}"}
+    assert not told or told not in error.plain
     assert int(status) == error.vendor_status
     assert (status in AMBIGUOUS) == error.is_ambiguous
     assert (name in OVERFLOWS) == getattr(error, "is_context_overflow", False)

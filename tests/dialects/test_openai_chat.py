@@ -116,6 +116,31 @@ def test_what_is_no_request(body):
         DIALECT.decode(body)
 
 
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        (b'"model":"a","model":"b"', "model"),
+        (b'"model":"a","mod\\u0065l":"b"', "model"),
+        (b'"stream":true,"stream":false', "stream"),
+        (b'"max_tokens":1,"max_tokens":1000', "max_tokens"),
+        (b'"messages":[]', "messages"),
+        (b'"metadata":{"task":"a","task":"b"}', "metadata.task"),
+        (
+            b'"stream":true,"stream_options":{"include_usage":false,"include_usage":true}',
+            "stream_options.include_usage",
+        ),
+        (b'"response_format":{"type":"text","type":"json_object"}', "response_format.type"),
+    ],
+)
+@pytest.mark.parametrize("space", [b"", b" ", b"\n   "])
+def test_what_decides_a_route_is_given_once(members, param, space):
+    """What we read is what the vendor reads; another parser may take the first of two (T49)."""
+    body = b'{"messages":[{"role":"user","content":"hi"}],' + members.replace(b":", b":" + space) + b"}"
+    with pytest.raises(InvalidRequest, match="given twice") as refused:
+        DIALECT.decode(body)
+    assert param == refused.value.param
+
+
 def image(url: object) -> list[object]:
     return [{"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": url}]}]
 

@@ -68,9 +68,9 @@ def test_no_input_at_all():
 
 def test_answers():
     """Usage is read; what is no answer is a fault."""
-    assert DIALECT.inspect(b'{"data":[],"usage":{"prompt_tokens":5,"total_tokens":5}}') == Seen(Usage(5, 0))
-    assert DIALECT.inspect(b'{"data":[]}') == Seen()
-    for body in (b"{}", b"<html>", b'{"error":{"message":"boom"}}'):
+    assert DIALECT.inspect(b'{"data":[{}],"usage":{"prompt_tokens":5,"total_tokens":5}}') == Seen(Usage(5, 0))
+    assert DIALECT.inspect(b'{"data":[{}]}') == Seen()
+    for body in (b"{}", b"<html>", b'{"error":{"message":"boom"}}', b'{"data":[]}', b'{"data":[7]}'):
         assert isinstance(DIALECT.inspect(body), UpstreamFault)
 
 

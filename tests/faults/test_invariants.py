@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.invariants import Books, broken, unexpected
+from tests.invariants import Books, broken, dispatched, unexpected
 from turnout.core.trace import AttemptTrace, Trace
 
 
@@ -17,14 +17,14 @@ def trace(name="r1", *attempts, outcome="ok"):
     return Trace(name, 0.0, "rev", attempts=list(attempts), outcome=outcome)
 
 
-def books(*traces, dispatched=(), **more):
-    return Books(list(traces), list(dispatched), frozenset({"stub"}), **more)
+def books(*traces, seen=(), **more):
+    return Books(list(traces), list(seen), frozenset({"stub"}), **more)
 
 
-SOUND = books(trace("r1", attempt("upstream_fault"), attempt()), dispatched=["r1-1", "r1-2"])
+SOUND = books(trace("r1", attempt("upstream_fault"), attempt()), seen=["r1-1", "r1-2"])
 BROKEN = {
-    "I1: r1-1 arrived 2 times": books(trace("r1", attempt()), dispatched=["r1-1", "r1-1"]),
-    "I1: 1 calls at the vendor are in no trace": books(trace("r1", attempt()), dispatched=["r1-1", "r9-1"]),
+    "I1: r1-1 arrived 2 times": books(trace("r1", attempt()), seen=["r1-1", "r1-1"]),
+    "I1: 1 calls at the vendor are in no trace": books(trace("r1", attempt()), seen=["r1-1", "r9-1"]),
     "I1: 1 attempts that went well never": books(trace("r1", attempt())),
     "I2: 1 exchanges": books(in_flight=1),
     "I2: 2 attempts still": books(loads=2),
@@ -33,7 +33,7 @@ BROKEN = {
     "I5: a secret was written": books(texts=["the key is sk-canary-1"]),
     "I5: a secret": books(metrics="label=sk-turnout-1", master_key="sk-turnout-1"),
     "I6: 5 upstream calls for 1": books(
-        trace("r1", *[attempt("upstream_fault")] * 5), dispatched=[f"r1-{number}" for number in range(1, 6)]
+        trace("r1", *[attempt("upstream_fault")] * 5), seen=[f"r1-{number}" for number in range(1, 6)]
     ),
 }
 
@@ -65,3 +65,9 @@ def test_a_traceback_in_the_log_and_an_exception_nobody_took_are_told():
         "I7: logged with a traceback: a bug",
         "I7: Task exception was never retrieved",
     ]
+
+
+def test_what_was_reset_without_a_byte_may_come_again_once():
+    """The vendor had read it; only an answered one counts twice."""
+    assert sorted(dispatched([("a-1", True), ("a-1", False), ("b-1", True), ("", False)])) == ["a-1", "b-1"]
+    assert dispatched([("a-1", False), ("a-1", False)]) == ["a-1", "a-1"]

@@ -6,7 +6,7 @@ import pytest
 MESSAGES = [{"role": "user", "content": "hej"}]
 
 
-async def test_t11_the_candidate_cools_down_for_as_long_as_the_vendor_said_and_others_go_on(rig):
+async def test_t11_the_candidate_cools_down_for_as_long_as_the_vendor_said_and_others_go_on(rig, proof):
     """6.9 to 7.7 s, this model only, no mark against its health."""
     rig.world.by_model["vendor/first"] = "retry-after=7"
     async with rig.openai() as client:
@@ -17,6 +17,9 @@ async def test_t11_the_candidate_cools_down_for_as_long_as_the_vendor_said_and_o
     assert health.is_throttled("first@stub")
     assert not health.is_failing("first@stub")
     assert health.resting_until("second@backup") == 0.0
+    proof(
+        f"told 7 s, cools down for {health.resting_until('first@stub') - now:.2f} s; the next candidate is not touched"
+    )
 
 
 async def test_t11_while_it_cools_down_it_is_not_asked(rig):

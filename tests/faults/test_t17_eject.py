@@ -17,7 +17,7 @@ async def ask(client):
     return raw.headers["x-turnout-model"]
 
 
-async def test_t17_out_after_five_failures_probed_once_a_rest_and_back_within_one_probe(tmp_path):
+async def test_t17_out_after_five_failures_probed_once_a_rest_and_back_within_one_probe(tmp_path, proof):
     """No request fails at any time; time runs 75 times faster than the shipped rule (30 s → 0.4 s)."""
     async with Rig(tmp_path, config=CONFIG + RULE) as rig, rig.openai() as client:
         rig.world.by_model["vendor/first"] = "status=500"
@@ -41,6 +41,8 @@ async def test_t17_out_after_five_failures_probed_once_a_rest_and_back_within_on
             back.append(await ask(client))
         assert len(asked()) == 9
         assert [await ask(client) for _ in range(5)] == ["first"] * 5
+    told = ", ".join(f"{gap / REST_S:.2f}" for gap in gaps)
+    proof(f"out after 5 failures, probed after {told} rests, back with the first probe that went well; 0 errors seen")
 
 
 async def test_t17_the_last_one_is_never_ejected(tmp_path):

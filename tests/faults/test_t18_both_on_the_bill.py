@@ -8,7 +8,7 @@ PAID = CONFIG.replace("id: vendor/first, price: free", "id: vendor/first, price:
 MESSAGES = [{"role": "user", "content": "Skriv en mail til Mette"}]
 
 
-async def test_t18_two_attempts_their_sum_and_the_fallbacks_usage(tmp_path):
+async def test_t18_two_attempts_their_sum_and_the_fallbacks_usage(tmp_path, proof):
     """A reset in mid-body: the work was done, so an estimate is booked, never nothing and never 'exact'."""
     async with Rig(tmp_path, config=PAID) as rig, rig.openai() as client:
         rig.world.by_model["vendor/first"] = "reset-at=200"
@@ -30,3 +30,7 @@ async def test_t18_two_attempts_their_sum_and_the_fallbacks_usage(tmp_path):
     witness = list(rig.world.witness.dispatches)
     assert [one.request_id for one in witness] == [f"{trace.request_id}-{n}" for n in (1, 2, 3)]
     assert json.loads(raw.text)["usage"]["completion_tokens"] == witness[2].output_tokens
+    proof(
+        f"{len(trace.attempts)} attempts: {first.cost_nano_usd} + {second.cost_nano_usd} + {third.cost_nano_usd} "
+        f"= {trace.cost_nano_usd} nano-dollars; the client sees the last one's usage"
+    )

@@ -37,7 +37,7 @@ async def test_a_request_is_translated_once_for_all_that_need_it(tmp_path):
     lab = Lab(tmp_path, {"claude": [refusal(503), refusal(503), Scripted(200, {}, (b"{}",))]}, config=config)
     exchange = await ended(lab, "task:alone")
     assert len(exchange.attempts) == 3
-    assert exchange.messages(lab.engine._dialects["openai_chat"]) is exchange.request
+    assert exchange.messages(lab.engine._dialects["openai_chat"], exchange.call) is exchange.request
 
 
 async def test_the_head_says_who_answered_on_which_arm_and_at_what_cost(tmp_path):

@@ -1,5 +1,7 @@
 """The door: who is let in."""
 
+import tracemalloc
+
 import pytest
 
 from turnout.core.catalog import Secret
@@ -58,3 +60,16 @@ def test_a_renewed_key_shuts_the_old_one_out(store):
     assert old != new
     assert ring.check(old.encode()) is None
     assert ring.check(new.encode()) is MASTER
+
+
+def test_no_key_is_looked_up_in_the_store(store):
+    """Right or wrong, a key is hashed and compared in memory: a flood of bad ones asks no database and leaves nothing (T47)."""
+    ring, text = open_ring(store, SystemClock(), None)
+    store.close()
+    tracemalloc.start()
+    for number in range(2000):
+        assert ring.check(b"sk-turnout-%d" % number) is None
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ring.check(text.encode()) is MASTER
+    assert kept < 2000

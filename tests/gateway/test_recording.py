@@ -1,11 +1,13 @@
 """The books of an exchange that has ended: counters and trace."""
 
 import asyncio
+import json
 
 import pytest
 
-from tests.gateway.lab import CONFIG, OK, Lab, chunk, refusal
+from tests.gateway.lab import ANSWER, CONFIG, OK, Lab, chunk, refusal
 from turnout.core.catalog import Model
+from turnout.errors import UpstreamFault
 from turnout.gateway.memory_transport import Scripted
 from turnout.gateway.recording import NOBODY, count, label, to_trace
 from turnout.gateway.telemetry import Telemetry
@@ -66,6 +68,28 @@ async def test_a_failure_is_nobodys_answer(tmp_path):
     assert trace.message.startswith("first at stub: ")
 
 
+async def test_what_vendors_said_is_in_no_trace(tmp_path):
+    """They may quote the prompt. Told are our own words for it, by one candidate, by several, and in mid-stream."""
+    alone = Lab(tmp_path, {"stub": [refusal(400, "'Dear Mette' is too long")]})
+    _, trace = await booked(alone, "task:paid")
+    assert trace.message == "first at stub: the provider rejected the request (400)"
+    assert trace.attempts[0].message == "the provider rejected the request (400)"
+
+    several = Lab(
+        tmp_path, {"stub": [refusal(500, "Mette.")], "backup": [refusal(429, "Mette")], "claude": [refusal(503)]}
+    )
+    _, trace = await booked(several, "task:work")
+    assert trace.message == f"Every candidate failed ({len(trace.attempts)} tries)."
+    assert "Mette" not in str(trace)
+
+    broken = UpstreamFault("the provider reported an error inside its answer", words="Mette")
+    stream = Lab(tmp_path, {"stub": [Scripted(200, {}, (chunk("hej"), broken))]})
+    _, trace = await booked(stream, "task:paid", stream=True)
+    assert trace.outcome == "stream_interrupted"
+    assert trace.message == "first at stub: The answer broke off: the provider reported an error inside its answer"
+    assert "Mette" not in str(trace)
+
+
 async def test_what_followed_each_failure_is_told(tmp_path):
     """In words: who was passed over because it was failing too, and what was tried once more."""
     config = CONFIG + "retry: {budget: 0, budget_floor: 0}\n"
@@ -94,6 +118,20 @@ async def test_what_has_no_price_has_no_cost(tmp_path):
     telemetry, trace = await booked(Lab(tmp_path, {"stub": [OK]}), "unpriced")
     assert dict(telemetry.cost_nano_usd) == {}
     assert (trace.cost_nano_usd, trace.attempts[0].cost_nano_usd) == (None, None)
+
+
+@pytest.mark.parametrize("counts", [None, {"prompt_tokens": -1}, {"prompt_tokens": 10, "completion_tokens": 10**18}])
+async def test_a_usage_that_cannot_be_believed_is_estimated_and_flagged(tmp_path, counts):
+    """The answer is passed on all the same; a broken answer's estimate is no suspicion, nor is a count that fits."""
+    told = Scripted(body=(json.dumps({**ANSWER, "usage": counts}).encode(),))
+    lab = Lab(tmp_path, {"stub": [refusal(500)], "backup": [told]})
+    _, trace = await booked(lab, "task:work")
+    assert [(one.outcome, one.usage.basis, one.usage_suspect) for one in trace.attempts] == [
+        ("upstream_fault", "estimated", False),
+        ("ok", "estimated", True),
+    ]
+    _, trace = await booked(Lab(tmp_path, {"backup": [OK]}), "task:alone")
+    assert [one.usage_suspect for one in trace.attempts] == [False]
 
 
 async def test_a_client_that_left_is_booked_as_499(tmp_path):

@@ -93,6 +93,16 @@ async def test_a_reload_takes_all_or_nothing(place, caplog):
     await service.stop()
 
 
+async def test_the_keys_of_every_configuration_are_secrets_from_then_on(place):
+    """A key that was replaced stays one; so does the master key that was made."""
+    service = place.service()
+    place.write(CONFIG.replace("sk-canary-stub-key-1", "plain-key-of-another-form"))
+    assert service.reload() == ()
+    text = f"sk-canary-stub-key-1 plain-key-of-another-form {service.new_master_key[20:]} {service.new_master_key}"
+    assert f"*** *** {service.new_master_key[20:]} ***" == service.secrets.redact(text)
+    await service.stop()
+
+
 async def test_a_changed_file_is_taken_once_it_stands_still(place):
     """An editor that empties the file before it writes does not take all routes away for a moment."""
     service = place.service()
@@ -234,3 +244,79 @@ def test_the_key_of_the_environment_is_the_one_that_opens(place):
     assert service.ring.check(KEY.encode()) is not None
     service.traces.close()
     service.state.close()
+
+
+async def test_it_looks_how_late_its_loop_is_and_tells_the_worst_since_it_was_asked(tmp_path):
+    """Once: the next scrape tells of what came after."""
+    async with Rig(tmp_path) as rig:
+        await until(lambda: rig.service.telemetry.longest_lag_s > 0)
+        rig.service.telemetry.longest_lag_s = 7.5
+        asked = [rig.service.metrics().decode() for _ in range(2)]
+    assert ['turnout_loop_lag_seconds{of="max"} 7.5' in text for text in asked] == [True, False]
+
+
+async def test_a_new_bound_on_what_may_be_under_way_holds_soon_after_a_reload(tmp_path):
+    """Taken on the loop, which counts them."""
+    async with Rig(tmp_path, config=CONFIG + "server: {{concurrency: 10}}\n") as rig:
+        assert rig.service.admission.room == 9
+        rig.write_config(CONFIG + "server: {{concurrency: 20}}\n")
+        await asyncio.to_thread(rig.service.reload)
+        await until(lambda: rig.service.admission.room == 18)
+
+
+async def test_what_only_a_restart_can_change_is_said(place, caplog):
+    """And what can be changed, is: how many traces are kept. A change that is taken back needs no restart."""
+    service = place.service()
+    assert service.traces.bound == 50_000
+    local = "  small: {{provider: here, id: x, price: free}}\n"
+    place.write(
+        CONFIG.replace("models:\n", "models:\n" + local, 1).replace(
+            "providers:\n", "providers:\n  here: {{kind: local}}\n", 1
+        )
+        + "server: {{port: 4001, grace: 3}}\ntraces: {{rows: 77}}\n"
+    )
+    with caplog.at_level(logging.WARNING, "turnout.service"):
+        assert service.reload() == ()
+        said = [record.getMessage() for record in caplog.records if "needs a restart" in record.getMessage()]
+        place.write(CONFIG)
+        assert service.reload() == ()
+    assert len(said) == 1
+    assert said[0].endswith(": server.port, providers.here (a local model)")
+    assert service.traces.bound == 50_000
+    assert "needs a restart" not in caplog.records[-1].getMessage()
+    await service.stop()
+
+
+async def test_a_signal_to_reload_is_taken_at_the_next_moment_and_many_are_one_or_two(place):
+    """Off the loop: it turns on while the file is read."""
+    service = place.service()
+    await service.start()
+    place.write(CONFIG.replace("cheapest first", "for another reason"))
+    for _ in range(100):
+        service.reload_soon()
+    assert await until(lambda: service.snapshot.tasks["work"].because == "for another reason") < 1.0
+    await service.stop()
+    assert service.reload() == ()  # a thread that comes late finds it closed, and says nothing
+
+
+async def test_a_state_file_that_somebody_has_locked_holds_up_nobody(place):
+    """Neither the looks that are taken four times a second nor a change that has to wait for it."""
+    service = place.service()
+    await service.start()
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+    with sqlite3.connect(place.folder / "home" / "state.sqlite3", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        setting = asyncio.ensure_future(asyncio.to_thread(service.set_rollout, "beta", 30, "a test"))
+        while not setting.done():
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            longest = max(longest, loop.time() - before)
+        other.execute("ROLLBACK")
+    other.close()
+    with pytest.raises(StoreError, match="locked"):
+        setting.result()
+    assert longest < 0.25
+    service.set_rollout("beta", 30, "a test")
+    assert place.percent(service) == 30
+    await service.stop()

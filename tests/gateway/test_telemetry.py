@@ -37,12 +37,19 @@ def test_what_was_counted_is_what_a_scrape_reads():
     telemetry.arms["litellm", "candidate", "ok"] += 2
     telemetry.resting = {"glm@openrouter": 12.5}
     telemetry.traces_dropped = 4
+    telemetry.shed["share"] += 5
+    telemetry.room = 90
+    telemetry.lag_s, telemetry.longest_lag_s = 0.001, 0.25
     read_back = read(telemetry.render(1060.0))
     assert read_back["turnout_requests_total", (("model", "glm"), ("status", "200"), ("task", "chat"))] == 3
     assert read_back["turnout_fallbacks_total", (("task", "chat"),)] == 1
     assert read_back["turnout_cost_usd_total", (("model", "glm"), ("provider", "openrouter"))] == 1.5
     assert read_back["turnout_uptime_seconds", ()] == 60
     assert read_back["turnout_traces_dropped_total", ()] == 4
+    assert read_back["turnout_shed_total", (("reason", "share"),)] == 5
+    assert read_back["turnout_concurrency_room", ()] == 90
+    assert read_back["turnout_loop_lag_seconds", (("of", "last"),)] == 0.001
+    assert read_back["turnout_loop_lag_seconds", (("of", "max"),)] == 0.25
     assert read_back["turnout_candidate_resting_seconds", (("candidate", "glm@openrouter"),)] == 12.5
     buckets = ("turnout_request_duration_seconds_bucket", (("le", "0.5"), ("model", "glm"), ("task", "chat")))
     assert read_back[buckets] == 1

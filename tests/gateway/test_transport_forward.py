@@ -62,6 +62,31 @@ async def test_a_sink_that_has_had_enough_is_left_alone_until_it_is_offered_more
         assert got == [b"a", b"b"]
 
 
+async def test_no_byte_is_lost_when_several_reads_come_in_the_turn_in_which_the_sink_had_enough():
+    """A slow client's stream: the sink stops with every piece, while the loop reads the socket as often as it can."""
+    body = bytes(range(256)) * 64 * 64
+    reply = CHUNKED + b"".join(b"4000\r\n%b\r\n" % body[at : at + 0x4000] for at in range(0, len(body), 0x4000))
+
+    async def script(peer):
+        await peer.request()
+        await peer.answer(reply + b"0\r\n\r\n")
+
+    got = []
+
+    def one(data):
+        got.append(data)
+        return False
+
+    async with serving(script) as server, http() as transport:
+        incoming = await transport.send(post(server.url))
+        before = -1
+        while before != len(got):
+            before = len(got)
+            await incoming.forward(one)
+        assert b"".join(got) == body
+        assert "1 idle" in repr(transport)
+
+
 @pytest.mark.parametrize("how", ["finish", "reset"])
 async def test_a_broken_body_raises_after_what_came_before_it(how):
     """By FIN or RST."""

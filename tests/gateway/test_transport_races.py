@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateway.wire import OK, always, body_of, http, post, secured, serving
 from turnout.errors import UpstreamFault, UpstreamTimeout
+from turnout.gateway.connection import RACE_S
 
 SHORT_S = 0.05
 
@@ -130,6 +131,25 @@ async def test_a_reused_connection_that_ends_in_the_response_is_not_tried_again(
             sent = len(requests)
     if end == "finish":  # a reset may overtake the byte before it
         assert (caught.value.is_ambiguous, sent) == (True, 2)
+
+
+@pytest.mark.parametrize("end", ["reset", "finish"])
+async def test_a_reused_connection_that_ends_after_the_race_is_not_tried_again(end):
+    """Whoever takes longer than a round trip to close it has had the request, and may have worked on it."""
+    requests = []
+
+    async def script(peer):
+        requests.append(await peer.request())
+        await peer.answer(OK)
+        requests.append(await peer.request())
+        await asyncio.sleep(1.2 * RACE_S)
+        getattr(peer, end)()
+
+    async with serving(script) as server, http() as transport:
+        await body_of(transport, post(server.url))
+        with pytest.raises(UpstreamFault) as caught:
+            await transport.send(post(server.url))
+    assert (caught.value.is_ambiguous, len(requests)) == (True, 2)
 
 
 async def test_a_timeout_on_a_reused_connection_is_not_tried_again():

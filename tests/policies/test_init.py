@@ -33,3 +33,10 @@ def test_nobody_can_add_to_them_at_run_time():
 def test_installed_has_ours():
     """What other packages bring comes besides, and replaces none of ours."""
     assert POLICIES.items() <= dict(installed()).items()
+
+
+def test_other_packages_are_looked_for_once():
+    """No later call, whoever asks for the config to be read again, can load code (R9); and nobody can add to the result."""
+    assert installed() is installed()
+    with pytest.raises(TypeError):
+        installed()["mine"] = POLICIES["priority"]  # type: ignore[index]

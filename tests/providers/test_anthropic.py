@@ -42,11 +42,20 @@ def test_another_address(base_url):
 
 
 def test_what_it_cannot_do():
-    """No embeddings, and no fast lane."""
-    assert PROVIDER.dialects == frozenset()
-    for call, request in ((Call("embedding", "openai_embeddings", {}, "m"), REQUEST), (CALL, None)):
-        with pytest.raises(InvalidRequest, match="m cannot serve"):
-            PROVIDER.encode(call, request, candidate())
+    """No embeddings."""
+    with pytest.raises(InvalidRequest, match="m cannot serve"):
+        PROVIDER.encode(Call("embedding", "openai_embeddings", {}, "m"), REQUEST, candidate())
+
+
+def test_a_client_of_this_format_keeps_its_members():
+    """In their order, with the model renamed, and with the bound that is required here."""
+    fields = split(b'{"model":"m","top_k":5,"messages":[ ]}')
+    call = Call("chat", "anthropic_messages", fields, "m")
+    assert PROVIDER.encode(call, None, candidate()).body == (
+        b'{"model":"claude-x","top_k":5,"messages":[ ],"max_tokens":77}'
+    )
+    bounded = Call("chat", "anthropic_messages", split(b'{"max_tokens":9}'), "m", max_output_tokens=9)
+    assert PROVIDER.encode(bounded, None, candidate()).body == b'{"max_tokens":9,"model":"claude-x"}'
 
 
 @pytest.mark.parametrize(

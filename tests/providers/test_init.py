@@ -26,3 +26,10 @@ def test_the_collection_cannot_be_changed():
     """No mutable module-level state."""
     with pytest.raises(TypeError):
         PROVIDERS["mine"] = None
+
+
+def test_other_packages_are_looked_for_once():
+    """No later call, whoever asks for the config to be read again, can load code (R9); and nobody can add to the result."""
+    assert installed() is installed()
+    with pytest.raises(TypeError):
+        installed()["mine"] = None

@@ -2,12 +2,13 @@
 
 import sqlite3
 import stat
+import time
 
 import pytest
 
 from turnout.errors import StoreError
 from turnout.stores import RolloutChange
-from turnout.stores.sqlite import SqliteStateStore, SqliteTraceStore
+from turnout.stores.sqlite import RECOUNT_BATCHES, SqliteStateStore, SqliteTraceStore
 
 
 @pytest.fixture
@@ -53,6 +54,37 @@ def test_the_oldest_batches_go_when_the_bound_is_met(traces, tmp_path):
     assert len(again.latest(100)) == 5
     assert again.get("req_08") is None
     again.close()
+
+
+def test_several_processes_keep_one_bound_together(tmp_path):
+    """Each counts what it writes, and looks now and then at what the others wrote."""
+    workers = [SqliteTraceStore(tmp_path / "t.sqlite3", bound=40) for _ in range(3)]
+    for number in range(3 * 10 * RECOUNT_BATCHES):
+        workers[number % 3].add(*lines(f"req_{number:05d}"))
+    assert len(workers[0].latest(10_000)) <= 40 + 3 * RECOUNT_BATCHES
+    workers[0].bound = 10  # as a new configuration may say
+    for number in range(RECOUNT_BATCHES):
+        workers[0].add(*lines(f"req_{90000 + number}"))
+    assert len(workers[0].latest(10_000)) == 10
+    for worker in workers:
+        worker.close()
+
+
+def test_a_locked_file_is_waited_for_as_long_as_was_said(tmp_path):
+    """Then it is an error, and the next batch is written once the lock is gone."""
+    store = SqliteTraceStore(tmp_path / "t.sqlite3", locked_s=0.05)
+    with sqlite3.connect(tmp_path / "t.sqlite3", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.perf_counter()
+        with pytest.raises(StoreError, match="locked"):
+            store.add(*lines("req_1"))
+        took = time.perf_counter() - began
+        other.execute("ROLLBACK")
+    other.close()
+    assert 0.05 <= took < 1.0
+    store.add(*lines("req_2"))
+    assert store.latest(10) == [line("req_2")]
+    store.close()
 
 
 def test_one_batch_larger_than_the_bound_stays_until_the_next(traces):

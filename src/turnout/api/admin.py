@@ -5,11 +5,12 @@ Bodies are read into explicit schemas: an unknown field is refused, so that noth
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,7 +20,7 @@ from turnout.api.render import error_body, error_headers
 from turnout.core.catalog import Rollout, Snapshot
 from turnout.core.plan import Ask, Plan
 from turnout.core.trace import plan_told, render_plan
-from turnout.errors import GatewayError, InternalError, InvalidRequest
+from turnout.errors import GatewayError, InternalError, InvalidRequest, NoCandidate, RequestTooLarge
 from turnout.gateway.service import Service
 
 BODY_BYTES = 64 * 1024
@@ -46,6 +47,10 @@ class WhatIf(msgspec.Struct, forbid_unknown_fields=True):
     input_tokens: int = 0
 
 
+_SET_PERCENT = msgspec.json.Decoder(SetPercent)
+_WHAT_IF = msgspec.json.Decoder(WhatIf)
+
+
 def describe_rollout(rollout: Rollout) -> dict[str, object]:
     """Return what `turnout rollout status` shows of one rollout."""
     return {
@@ -64,15 +69,15 @@ def describe_rollouts(snapshot: Snapshot) -> list[dict[str, object]]:
     return [describe_rollout(rollout) for _, rollout in sorted(snapshot.rollouts.items())]
 
 
-async def _read(request: Request, shape: type[T]) -> T:
+async def _read(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > BODY_BYTES:
-            raise InvalidRequest(f"The body is larger than {BODY_BYTES} bytes.")
+            raise RequestTooLarge(f"The body is larger than {BODY_BYTES} bytes.")
     try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        return decoder.decode(body)
+    except (ValueError, RecursionError) as error:  # a ValidationError and a UnicodeDecodeError are ValueErrors too
         raise InvalidRequest(f"The body is not what this route takes: {error}") from error
 
 
@@ -97,10 +102,10 @@ class Admin:
     async def set_rollout(self, request: Request) -> Response:
         """PUT /admin/rollouts/NAME."""
         self._admit(request)
-        wanted = await _read(request, SetPercent)
+        wanted = await _read(request, _SET_PERCENT)
         name = request.path_params["name"]
         try:
-            self._service.set_rollout(name, wanted.percent, "the admin API")
+            await asyncio.to_thread(self._service.set_rollout, name, wanted.percent, "the admin API")
         except ValueError as error:
             unknown = name not in self._service.snapshot.rollouts
             refused = InvalidRequest(str(error), param="name" if unknown else "percent")
@@ -112,7 +117,7 @@ class Admin:
         """GET /admin/traces/ID."""
         self._admit(request)
         await self._service.flush_traces()
-        body = await run_in_threadpool(self._service.traces.get, request.path_params["request_id"])
+        body = await asyncio.to_thread(self._service.traces.get, request.path_params["request_id"])
         if body is None:
             missing = InvalidRequest("No trace of that request is kept (the oldest go first).", param="request_id")
             missing.status = 404
@@ -122,7 +127,7 @@ class Admin:
     async def explain(self, request: Request) -> Response:
         """POST /admin/explain: what would happen, without a call."""
         self._admit(request)
-        wanted = await _read(request, WhatIf)
+        wanted = await _read(request, _WHAT_IF)
         ask = Ask(
             name=wanted.model,
             task=wanted.task,
@@ -135,6 +140,8 @@ class Admin:
         planned = self._service.engine.what_if(ask)
         if isinstance(planned, Plan):
             return _json({"plan": plan_told(planned), "text": render_plan(planned)})
+        if isinstance(planned, NoCandidate):  # that nobody would serve it, and why, is what was asked
+            return _json({"plan": None, "text": [planned.message]})
         raise planned
 
     async def config(self, request: Request) -> Response:
@@ -146,7 +153,7 @@ class Admin:
     async def reload(self, request: Request) -> Response:
         """POST /admin/reload: read the config again; with problems nothing changes."""
         self._admit(request)
-        problems = await run_in_threadpool(self._service.reload)
+        problems = await asyncio.to_thread(self._service.reload)
         if problems:
             return _json({"revision": self._service.snapshot.revision, "problems": problems}, 422)
         return _json({"revision": self._service.snapshot.revision, "problems": []})
@@ -164,10 +171,12 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 async def _on_missing(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
-    told = InvalidRequest(f"There is no {request.method} {request.url.path} here.")
-    told.status = status
-    return Response(error_body(told, ""), status, media_type="application/json")
+    assert isinstance(error, HTTPException)
+    told = InvalidRequest(
+        f"There is no {request.method} {request.scope['path']} here."
+    )  # request.url is made of its Host
+    told.status, told.allow = error.status_code, (error.headers or {}).get("Allow", "")
+    return await _on_error(request, told)
 
 
 def admin_app(service: Service) -> Starlette:

@@ -17,10 +17,11 @@ from turnout.api.admin import admin_app
 from turnout.api.auth import authenticate
 from turnout.api.exchange import Exchange
 from turnout.api.models import list_models
+from turnout.api.openapi import describe
 from turnout.api.render import JSON, error_body, error_headers
 from turnout.core.names import nearest
 from turnout.dialects import DIALECTS
-from turnout.errors import ClientDisconnected, GatewayError, InternalError, InvalidRequest, Overloaded
+from turnout.errors import ClientDisconnected, GatewayError, GatewayStopping, InternalError, InvalidRequest
 from turnout.gateway.service import Service
 
 _log = logging.getLogger("turnout.app")
@@ -36,12 +37,16 @@ class App:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._admin = admin_app(service)
-        chat, embeddings = DIALECTS["openai_chat"], DIALECTS["openai_embeddings"]
+        chat, embeddings, messages = (
+            DIALECTS[name] for name in ("openai_chat", "openai_embeddings", "anthropic_messages")
+        )
         self._posts = {
             "/v1/chat/completions": chat,
             "/chat/completions": chat,
             "/v1/embeddings": embeddings,
             "/embeddings": embeddings,
+            "/v1/messages": messages,
+            "/messages": messages,
         }
         self._gets: dict[str, Answer] = {
             "/v1/models": self._models,
@@ -50,7 +55,9 @@ class App:
             "/health/live": self._live,
             "/health/ready": self._health,
             "/metrics": self._metrics,
+            "/openapi.json": self._openapi,
         }
+        self._description = describe()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -59,7 +66,7 @@ class App:
         request_id = self._service.clock.request_id()
         if dialect is not None and scope["method"] == "POST":
             exchange = scope["extensions"]["turnout"]
-            headers = dict(scope["headers"])
+            headers = exchange.headers
             await self._guarded(data.serve(self._service, exchange, headers, dialect, request_id), exchange, request_id)
         elif path.startswith(ADMIN_PREFIX):
             await self._admin(scope, receive, send)
@@ -73,15 +80,14 @@ class App:
             await work
         except GatewayError as error:
             self._refuse(exchange, error, request_id)
+            # Its frames hold the exchange, which holds it: without the cycle reference counting frees all of it at once.
+            error.__traceback__ = None
         except asyncio.CancelledError:
-            # The client left (then nobody listens), or we are shutting down (then the broken stream tells it).
-            if exchange.is_started or exchange.disconnected:
-                exchange.cut()
-            else:
-                stopping = Overloaded("The gateway is stopping: send this again in a moment.", retry_after_s=1.0)
-                self._refuse(exchange, stopping, request_id)
+            # The client left (then nobody listens), or we are stopping and the time to finish this is over.
+            left = exchange.disconnected
+            self._refuse(exchange, ClientDisconnected("the client left") if left else GatewayStopping(), request_id)
         except Exception as bug:  # the outermost guard
-            _log.exception("%s: a bug in Turnout", request_id)
+            _log.exception("a bug in Turnout", extra={"request_id": request_id})
             told = InternalError(f"A bug in Turnout ({type(bug).__name__}); its log has the rest.")
             self._refuse(exchange, told, request_id)
 
@@ -94,14 +100,15 @@ class App:
         answer = self._gets.get(scope["path"])
         if answer is None or scope["method"] not in {"GET", "HEAD"}:
             raise self._no_route(scope)
-        answer(exchange, dict(scope["headers"]))
+        answer(exchange, exchange.headers)
 
     def _no_route(self, scope: Scope) -> GatewayError:
         path, method = scope["path"], scope["method"]
         known = path in self._posts or path in self._gets
         if known:
-            error = InvalidRequest(f"{path} is asked with {'POST' if path in self._posts else 'GET'}, not {method}.")
-            error.status = 405
+            allowed = "POST" if path in self._posts else "GET"
+            error = InvalidRequest(f"{path} is asked with {allowed}, not {method}.")
+            error.status, error.allow = 405, allowed if allowed == "POST" else "GET, HEAD"
         else:
             near = nearest(path, (*self._posts, *self._gets), 1)
             error = InvalidRequest(f"There is no {path} here." + (f" Did you mean {near[0]}?" if near else ""))
@@ -118,6 +125,9 @@ class App:
         authenticate(headers, self._service.ring)
         body = self._service.metrics()
         exchange.answer(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], body)
+
+    def _openapi(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
+        exchange.answer(200, [JSON], self._description)
 
     def _live(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
         exchange.answer(200, [JSON], b'{"status":"live"}')

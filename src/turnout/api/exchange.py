@@ -10,28 +10,32 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from turnout.errors import ClientDisconnected, RequestTooLarge
+from turnout.api.heads import body_too_large
+from turnout.core.pieces import LARGE_BYTES
+from turnout.errors import ClientDisconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from uvicorn.protocols.http.flow_control import FlowControl
-
+    from turnout.core.pieces import Body
     from turnout.gateway.downstream import Head
 
 SEND_S = 60.0
-"""How long a client may take nothing of a stream that waits for it: nginx's `send_timeout`."""
+"""How long a client may take nothing of an answer that waits for it, unless it is told otherwise (`server.send_timeout`)."""
 
 
 class Exchange(RequestResponseCycle):
     """One request and its answer; implements gateway.downstream.Downstream.
 
-    task: what works at the answer. on_gone: called once if the client leaves before the answer is complete.
+    task: what works at the answer. headers: names in lower case; the last of those that came twice.
+    on_gone: called once if the client leaves before the answer is complete.
     """
 
     task: asyncio.Task[None]
+    headers: Mapping[bytes, bytes]
     on_gone: Callable[[], object] | None = None
     body_limit: int = 0
+    is_discarding: bool = False
     send_s: float = SEND_S
 
     @property
@@ -44,8 +48,8 @@ class Exchange(RequestResponseCycle):
         """Whether the client is slower than we are."""
         return bool(self.flow.write_paused)
 
-    async def read(self) -> bytes:
-        """Return the whole request body. Raises RequestTooLarge, ClientDisconnected."""
+    async def read(self) -> Body:
+        """Return the whole request body; a large one is the buffer that it came into (a copy is as much memory again). Raises RequestTooLarge, ClientDisconnected."""
         while self.more_body and not self.disconnected and len(self.body) <= self.body_limit:
             if self.waiting_for_100_continue:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -57,17 +61,23 @@ class Exchange(RequestResponseCycle):
             raise ClientDisconnected("the client left while sending its request")
         if len(self.body) > self.body_limit:
             self.keep_alive = False  # the rest of the body is not read (B4): this connection ends with the answer
-            raise RequestTooLarge(
-                f"The body is larger than {self.body_limit} bytes: send less, or raise server.max_body in turnout.yaml."
-            )
-        return bytes(self.body)
+            raise body_too_large(self.body_limit)
+        body, self.body = self.body, bytearray()
+        return body if len(body) > LARGE_BYTES else bytes(body)
+
+    def discard_body(self) -> None:
+        """Take what is left of the body without keeping it, so that the connection outlives an answer that comes early.
+
+        A client that waits for 100 Continue may not send it at all: then the connection ends as it would without this.
+        """
+        self.is_discarding = not self.waiting_for_100_continue
 
     def _head(self, status: int, headers: Head, framing: bytes) -> bytes:
         """Render a head. Every value is ours, or a name that gateway/exchange.py has made safe to print."""
         self.response_started = True
         self.waiting_for_100_continue = False
-        if self.more_body:  # answering before the request was read whole: what follows cannot be told apart
-            self.keep_alive = False
+        if self.more_body and not self.is_discarding:
+            self.keep_alive = False  # answering before the request was read whole: what follows cannot be told apart
         parts = [STATUS_LINE[status]]
         for name, value in self.default_headers:
             parts += (name, b": ", value, b"\r\n")
@@ -99,11 +109,17 @@ class Exchange(RequestResponseCycle):
 
     async def drain(self) -> None:
         """Wait until the socket's buffer is low again. Raises ClientDisconnected if the client takes nothing for long."""
-        try:
-            async with asyncio.timeout(self.send_s):
-                await self.flow.drain()
-        except TimeoutError:
-            raise ClientDisconnected(f"the client took nothing for {self.send_s:g} s") from None
+        unsent = self.transport.get_write_buffer_size()
+        while True:
+            try:
+                async with asyncio.timeout(self.send_s):
+                    await self.flow.drain()
+            except TimeoutError:
+                before, unsent = unsent, self.transport.get_write_buffer_size()
+                if unsent >= before:
+                    raise ClientDisconnected(f"the client took nothing for {self.send_s:g} s") from None
+            else:
+                return
 
     def finish(self) -> None:
         """Send the last chunk."""
@@ -113,30 +129,23 @@ class Exchange(RequestResponseCycle):
             self._completed()
 
     def cut(self) -> None:
-        """Close after what was written, without the last chunk."""
-        self._let_go()
-        self.response_complete = True
-        self.message_event.set()
-        close(self.transport, self.flow)
+        """Close after what was written, without the last chunk; at once if the client takes nothing."""
+        self.keep_alive = False
+        if self.flow.write_paused:
+            self.transport.abort()
+        self._completed()
 
     def _let_go(self) -> None:
-        """Leave the scope, which holds us as we hold it: without the cycle, reference counting frees both at once."""
-        extensions = self.scope.get("extensions")
-        if extensions is not None:
-            extensions.clear()
+        """Forget the request: its connection may stay idle, with us, for long. And the scope holds us as we hold it: without
+        that cycle, reference counting frees both at once.
+        """
+        self.scope.clear()  # type: ignore[attr-defined]  # a dict, whatever uvicorn's types say
+        self.headers = {}
+        if self.body:
+            self.body = bytearray()
 
     def _completed(self) -> None:
         self._let_go()
         self.response_complete = True
         self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
-def close(transport: asyncio.Transport, flow: FlowControl) -> None:
-    """Close; at once if the client does not take what was written, for which closing would wait without end."""
-    if flow.write_paused:
-        transport.abort()
-    else:
-        transport.close()
+        self.on_response()  # which closes, unless keep_alive

@@ -1,7 +1,9 @@
-"""Turns errors into bytes: the only place that does. The shape is OpenAI's, the code is ours.
+"""Turns errors into bytes: the only place that does. One shape that OpenAI's and Anthropic's SDKs both read; the code is ours.
 
 `type` is the family that OpenAI's SDKs know; `code` is our stable name; `source` says whose fault; the message says what
-to do. A vendor's own 4xx body passes unchanged, so that an application's handling of its vendor's errors keeps working.
+to do. A vendor's own 4xx body passes unchanged, so that an application's handling of its vendor's errors keeps working;
+unless it is no JSON object, or was longer than is read of it, and so is broken off: then its beginning is quoted, if it is
+text.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from turnout.errors import GatewayError, NoCandidate, UpstreamError, UpstreamRejected
+from turnout.core.vendor_errors import TRACE_BYTES, quote
+from turnout.errors import GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamRejected
 
 JSON = (b"content-type", b"application/json")
 
@@ -29,12 +32,17 @@ TYPES: Final[Mapping[int, str]] = {
 
 
 def error_body(error: GatewayError, request_id: str) -> bytes:
-    """Return the JSON body for `error`; a vendor's rejection passes as the vendor wrote it."""
-    if isinstance(error, UpstreamRejected) and error.body[:1] == b"{":
-        return error.body
+    """Return the JSON body for `error`; a vendor's rejection passes as the vendor wrote it, if that is a JSON object."""
+    message = error.message
+    if isinstance(error, UpstreamRejected) and error.body:
+        if _is_object(error.body):
+            return error.body
+        beginning = quote(error.body[:TRACE_BYTES].decode("utf-8", "replace"))
+        if beginning and "\ufffd" not in beginning:
+            message += f": {beginning}"
     kind = TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
     told: dict[str, object] = {
-        "message": error.message,
+        "message": message,
         "type": kind,
         "param": error.param,
         "code": error.code,
@@ -42,7 +50,14 @@ def error_body(error: GatewayError, request_id: str) -> bytes:
     }
     if request_id:
         told["request_id"] = request_id
-    return msgspec.json.encode({"error": told})
+    return msgspec.json.encode({"type": "error", "error": told})
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
@@ -60,4 +75,6 @@ def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-should-retry", b"false"))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, InvalidRequest) and error.allow:  # RFC 9110 §15.5.6 asks for it
+        headers.append((b"allow", error.allow.encode()))
     return headers

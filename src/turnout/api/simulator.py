@@ -43,7 +43,9 @@ from turnout.gateway.tasks import Tasks
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
 FLUSH_BYTES = 64 * 1024
-"""Writes that follow each other at once go out together up to this size."""
+"""Writes that follow each other at once go out together up to this size. The kernel takes no more than that ahead of what
+it can send, so that what the witness calls sent is not megabytes that never left.
+"""
 
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _BAD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -322,7 +324,10 @@ class SimulatorServer:
         """Listen. Raises OSError if the address is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self), self.host, self.port, backlog=2048)
-        self.port = self._server.sockets[0].getsockname()[1]
+        listener = self._server.sockets[0]
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # what is accepted inherits it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, FLUSH_BYTES)
+        self.port = listener.getsockname()[1]
 
     async def stop(self) -> None:
         """Close the listener and every connection, and wait until all is over. Safe to call twice."""

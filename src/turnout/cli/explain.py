@@ -17,6 +17,7 @@ from turnout.cli.opened import opened_state
 from turnout.config.environment import Environment
 from turnout.core.health import Health
 from turnout.core.plan import Ask, Index, plan
+from turnout.core.redact import printable
 from turnout.core.trace import Trace, plan_told, render, render_plan
 from turnout.errors import GatewayError, StoreError
 from turnout.gateway.clock import SystemClock
@@ -92,22 +93,25 @@ def _tell(request_id: str, *, as_json: bool) -> None:
         raise click.ClickException(
             f"No trace of {request_id!r} is kept. The oldest go first; --last 20 lists the newest."
         )
-    click.echo(body.decode() if as_json else "\n".join(render(msgspec.json.decode(body, type=Trace))))
+    told = (
+        json.dumps(msgspec.json.decode(body)) if as_json else "\n".join(render(msgspec.json.decode(body, type=Trace)))
+    )
+    click.echo(told)
 
 
 def _tell_last(count: int, *, as_json: bool) -> None:
     bodies = _traces().latest(count)
     if as_json:
-        click.echo(b"[" + b",".join(bodies) + b"]")
+        click.echo(json.dumps([msgspec.json.decode(body) for body in bodies]))
         return
     if not bodies:
         click.echo("No request has been made yet.", err=True)
     for body in bodies:
         trace = msgspec.json.decode(body, type=Trace)
         who = trace.attempts[-1].model if trace.attempts else "-"
-        click.echo(
-            f"{trace.request_id}  {trace.status}  {trace.total_s:7.3f} s  {trace.target or trace.asked_name}  → {who}"
-        )
+        asked = trace.target or trace.asked_name
+        line = f"{trace.request_id}  {trace.status}  {trace.total_s:7.3f} s  {asked}  → {who}"
+        click.echo(printable(line))
 
 
 def _tell_plan(path: Path | None, ask: Ask, *, as_json: bool) -> None:

@@ -53,6 +53,8 @@ def tasks(draft: Draft, models: Mapping[str, Model], policies: Collection[str]) 
             weights=weights,
             max_retries=table.max_retries,
             total_s=table.timeout,
+            is_hedged=bool(table.hedge),
+            is_continued=table.continuation == "text",
         )
     return built
 

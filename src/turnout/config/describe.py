@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from turnout.core.catalog import Account, Model, Price, Rollout, Route, Snapshot, Task, Timeouts
+from turnout.core.redact import HIDDEN
 
-_HIDDEN = "***"
 _BY_ITEM = frozenset({"models", "routes", "tasks", "aliases"})
 """Sections whose entries come whole from one place: a line each is enough."""
 
@@ -30,15 +30,19 @@ def effective(snapshot: Snapshot) -> dict[str, object]:
         "server": {
             "host": server.host,
             "port": server.port,
-            "master_key": _HIDDEN if server.master_key else None,
+            "master_key": HIDDEN if server.master_key else None,
             "home": server.home,
             "grace": server.grace_s,
+            "lame_duck": server.lame_duck_s,
+            "concurrency": server.concurrency,
             "max_body": bounds.body_bytes,
             "max_header": bounds.header_bytes,
             "max_depth": bounds.json_depth,
             "max_answer": bounds.answer_bytes,
             "header_timeout": bounds.header_s,
             "body_timeout": bounds.body_s,
+            "send_timeout": bounds.send_s,
+            "idle_timeout": bounds.idle_s,
         },
         "traces": {"rows": server.trace_rows},
         "timeouts": _timeouts(snapshot.timeouts),
@@ -78,10 +82,10 @@ def _account(account: Account, usual: Timeouts) -> dict[str, object]:
         "kind": account.kind,
         "vendor": account.vendor or None,
         "base_url": account.base_url or None,
-        "api_key": _HIDDEN if account.api_key else None,
+        "api_key": HIDDEN if account.api_key else None,
         "names": account.names,
         "region": account.region or None,
-        "headers": dict.fromkeys((name for name, _ in account.headers), _HIDDEN),
+        "headers": dict.fromkeys((name for name, _ in account.headers), HIDDEN),
         "timeouts": None if account.timeouts == usual else _timeouts(account.timeouts),
         "proxy": account.proxy_url or None,
         "ca_file": account.ca_file or None,
@@ -124,6 +128,8 @@ def _task(task: Task) -> dict[str, object]:
         "regions": sorted(task.regions),
         "max_retries": task.max_retries,
         "timeout": task.total_s,
+        "hedge": task.is_hedged or None,
+        "continuation": "text" if task.is_continued else None,
     }
 
 

@@ -2,7 +2,7 @@
 
 A problem prints as `file:line:column key: what is wrong, what was meant` (lines and columns count from 1), and as
 `name: …` when it is not in a file (an environment variable, a file that cannot be read). Nothing here repeats a value
-unless its caller passes it: `shown` cuts what may be repeated.
+unless its caller passes it: `shown` cuts and redacts what may be repeated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from turnout.core.names import nearest
+from turnout.core.redact import printable, redact
 from turnout.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -35,20 +36,22 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """The one line that a person reads, and an editor can jump to."""
         place = f"{self.file}:{self.mark.line}:{self.mark.column}" if self.mark else self.file
-        return f"{place} {self.key}".strip() + f": {self.message}"
+        return printable(f"{place} {self.key}".strip() + f": {self.message}")
 
 
 def dotted(path: Path) -> str:
-    """`("tasks", "chat", "models", 1)` → `tasks.chat.models[1]`."""
+    """`("tasks", "chat", "models", 1)` → `tasks.chat.models[1]`. A key that looks like a secret is hidden."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return redact(text if text.isprintable() else ascii(text)[1:-1])
 
 
 def shown(text: str, longest: int = 40) -> str:
-    """A value as a message may repeat it: one line, in quotes, cut to `longest` characters."""
-    line = text if text.isprintable() else ascii(text)[1:-1]
+    """A value as a message may repeat it: one line, in quotes, cut to `longest` characters; not what looks like a secret,
+    which may stand in the wrong place.
+    """
+    line = redact(text if text.isprintable() else ascii(text)[1:-1])
     return f"'{line[:longest]}…'" if len(line) > longest else f"'{line}'"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from turnout.config import schema
@@ -27,7 +28,6 @@ class Reader:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._hints: dict[type, Mapping[str, Any]] = {}
         self.problems: list[Problem] = []
 
     def read(self) -> schema.ConfigTable:
@@ -97,7 +97,7 @@ class Reader:
 
     def _table(self, node: Table, struct: Any, path: Path) -> Any:
         """A table of known keys."""
-        hints = self._hints_of(struct)
+        hints = _hints_of(struct)
         values = {}
         for key, entry in node.entries.items():
             if key not in hints:
@@ -113,12 +113,6 @@ class Reader:
                 self._wrong(mark, path, f"the key '{key}' is missing")
         return struct(**values)
 
-    def _hints_of(self, struct: Any) -> Mapping[str, Any]:
-        if struct not in self._hints:
-            hints = get_type_hints(struct, include_extras=True)
-            self._hints[struct] = {key: hints[key] for key in struct.__struct_fields__}
-        return self._hints[struct]
-
     def _unknown(self, key: str, mark: Mark, known: tuple[str, ...], path: Path) -> None:
         """An unknown key. What follows a colon in it is not repeated: `api_key:sk-…` without a space is one long key."""
         name = re.match(r"[\w-]{0,40}", key)
@@ -129,6 +123,13 @@ class Reader:
             self._wrong(mark, (*path, name[0]), "a space is missing after the colon")
         else:
             self._wrong(mark, (*path, name[0] + "…"), f"unknown key, {suggestion('', known, 'known keys')}")
+
+
+@cache
+def _hints_of(struct: Any) -> Mapping[str, Any]:
+    """The types of a table's keys. Evaluated once: it is code, and after the start none is compiled (RELIABILITY T97)."""
+    hints = get_type_hints(struct, include_extras=True)
+    return {key: hints[key] for key in struct.__struct_fields__}
 
 
 def _arms(hint: Any) -> tuple[Any, ...]:

@@ -39,6 +39,7 @@ Texts = list[Text | None]
 Abilities = list[Ability | None]
 """In a list, None stands for an item that did not fit, so that the others keep their places."""
 Free = Annotated[Literal["free"], Leaf(scalars.choice("free"))]
+Continuation = Annotated[Literal["text", "none"], Leaf(scalars.choice("text", "none"))]
 All = Annotated[Literal["all"], Leaf(scalars.choice("all"))]
 
 
@@ -64,12 +65,16 @@ class ServerTable(Table):
     port: Annotated[int, Leaf(scalars.whole(0, 65_535))] | None = None
     master_key: SecretText | None = None
     grace: Wait | None = None
+    lame_duck: Wait | None = None
+    concurrency: Annotated[int, Leaf(scalars.whole(1, 1_000_000))] | None = None
     max_body: Annotated[int, Leaf(scalars.size(1024, 1024**3))] | None = None
     max_header: Annotated[int, Leaf(scalars.size(1024, 1024**2))] | None = None
     max_depth: Annotated[int, Leaf(scalars.whole(4, 500))] | None = None
     max_answer: Annotated[int, Leaf(scalars.size(1024, 1024**3))] | None = None
     header_timeout: Limit | None = None
     body_timeout: Limit | None = None
+    send_timeout: Limit | None = None
+    idle_timeout: Limit | None = None
 
 
 class ProviderTable(Table):
@@ -144,6 +149,8 @@ class TaskTable(Table):
     regions: Texts | None = None
     max_retries: Retries | None = None
     timeout: Limit | None = None
+    hedge: Truth | None = None
+    continuation: Continuation | None = None
 
 
 class ArmTable(Table):

@@ -36,7 +36,9 @@ def timeouts(under: Timeouts, table: schema.TimeoutsTable | None) -> Timeouts:
 def server(draft: Draft) -> Server:
     """Where we listen, for whom, and what a client may send."""
     table = draft.user.table.server
-    built = laid_over(Server(), table, host="host", port="port", grace_s="grace")
+    built = laid_over(
+        Server(), table, host="host", port="port", grace_s="grace", lame_duck_s="lame_duck", concurrency="concurrency"
+    )
     bounds = laid_over(
         built.bounds,
         table,
@@ -46,6 +48,8 @@ def server(draft: Draft) -> Server:
         answer_bytes="max_answer",
         header_s="header_timeout",
         body_s="body_timeout",
+        send_s="send_timeout",
+        idle_s="idle_timeout",
     )
     if draft.environment.get("TURNOUT_HOME"):
         draft.origins["server.home"] = "TURNOUT_HOME"

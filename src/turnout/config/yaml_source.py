@@ -37,6 +37,10 @@ class Scalar(msgspec.Struct):
         """Whether nothing was said: `key:`, `~` or `null`."""
         return self.is_plain and self.text in _NULLS
 
+    def __repr__(self) -> str:
+        """Where it stands: what stands there may be a key."""
+        return f"Scalar({self.mark.line}:{self.mark.column})"
+
 
 class Items(msgspec.Struct):
     """A list."""

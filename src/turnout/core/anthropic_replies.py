@@ -28,7 +28,7 @@ from turnout.core.messages import (
     ToolCallStarted,
     UsageSeen,
 )
-from turnout.core.openai_replies import read_object
+from turnout.core.openai_replies import UNENDED, read_object
 from turnout.core.sse import SseParser
 from turnout.core.usage import read_anthropic
 from turnout.core.vendor_errors import TRACE_BYTES, told_by
@@ -78,7 +78,10 @@ def read_message(body: bytes) -> Reply | UpstreamError:
             replies.append(Text(bytes(block.input).decode()))
         elif block.type == "tool_use":
             parts.append(ToolCall(block.id, block.name, bytes(block.input).decode()))
-    reason = _REASONS.get(_text(raw.get("stop_reason")), "stop")
+    told = _text(raw.get("stop_reason"))
+    if not told:
+        return UpstreamFault(UNENDED, is_ambiguous=True, body=body[:TRACE_BYTES])
+    reason = _REASONS.get(told, "stop")
     if replies and reason == "tool_calls":
         reason = "stop"
     usage = read_anthropic(raw.get("usage"))
@@ -106,7 +109,7 @@ class MessageDecoder:
                 self._read(payload, events)
         if self._parser.failure and not self._is_over:
             self._is_over = True
-            events.append(Failed(self._parser.failure))
+            events.append(Failed(f"the stream cannot be read: {self._parser.failure}", is_unreadable=True))
         return events
 
     def _read(self, payload: bytes, events: list[Event]) -> None:
@@ -116,7 +119,7 @@ class MessageDecoder:
             event = None
         if not isinstance(event, dict):
             self._is_over = True
-            events.append(Failed("the stream holds data that is not a JSON object"))
+            events.append(Failed("the stream holds data that is not a JSON object", is_unreadable=True))
             return
         told_index = event.get("index")
         index = told_index if isinstance(told_index, int) else 0
@@ -124,7 +127,7 @@ class MessageDecoder:
             case "message_start":
                 message = _dict(event.get("message"))
                 events.append(Started(_text(message.get("id")), _text(message.get("model"))))
-                self._count(message.get("usage"), events)
+                self._count(message.get("usage"), events, is_final=False)
             case "content_block_start":
                 self._open(index, _dict(event.get("content_block")), events)
             case "content_block_delta":
@@ -134,7 +137,7 @@ class MessageDecoder:
                 if reason:
                     told = _REASONS.get(reason, "stop")
                     events.append(Finished("stop" if self._has_reply and told == "tool_calls" else told))
-                self._count(event.get("usage"), events)
+                self._count(event.get("usage"), events, is_final=True)
             case "message_stop":
                 self._is_over = True
                 events.append(Ended())
@@ -165,12 +168,15 @@ class MessageDecoder:
             place = self._tools[index]
             events.append(TextAdded(arguments) if place < 0 else ToolCallAdded(place, arguments))
 
-    def _count(self, raw: object, events: list[Event]) -> None:
-        """Usage comes in two parts: the input with message_start, the output (cumulative) with message_delta."""
+    def _count(self, raw: object, events: list[Event], *, is_final: bool) -> None:
+        """Usage comes in two parts: the input with message_start, the output (cumulative) with message_delta.
+
+        The first says that a token has come out, which is no count of the answer: an estimate, until the second comes.
+        """
         self._usage.update((name, value) for name, value in _dict(raw).items() if value is not None)
         usage = read_anthropic(self._usage)
         if usage is not None and raw:
-            events.append(UsageSeen(usage))
+            events.append(UsageSeen(usage if is_final else msgspec.structs.replace(usage, basis="estimated")))
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Writes an Anthropic Messages request from core messages.
+"""Writes an Anthropic Messages request from core messages, and reads one into them.
 
 * System turns become the `system` blocks, wherever they stood; tool results become a user turn, consecutive ones one turn.
 * Turns of one role in a row are joined, as the roles must alternate.
@@ -12,11 +12,14 @@ Source: Anthropic's reference of POST /v1/messages.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from turnout.core.messages import ChatRequest, Image, Message, Text, ToolCall, ToolResult
+from turnout.core.messages import ChatRequest, Image, Message, Part, Role, Text, Tool, ToolCall, ToolResult
+from turnout.core.vendor_errors import quote
+from turnout.errors import InvalidRequest
 
 DEFAULT_MAX_TOKENS = 4096
 """The most that every Claude model in use can write (Claude 3 Haiku's bound)."""
@@ -89,12 +92,12 @@ def _block(part: Text | Image | ToolCall | ToolResult) -> dict[str, Any]:
             source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": media_type, "data": data}
             return {"type": "image", "source": source}
         case ToolCall(id_, name, arguments):
-            return {"type": "tool_use", "id": id_, "name": name, "input": _input(arguments)}
+            return {"type": "tool_use", "id": id_, "name": name, "input": tool_input(arguments)}
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": part.text}
     return {**block, "is_error": True} if part.is_error else block
 
 
-def _input(arguments: str) -> object:
+def tool_input(arguments: str) -> object:
     """A tool call's arguments as an object; what the model wrote wrongly is handed back under a name of ours."""
     try:
         decoded = msgspec.json.decode(arguments or "{}")
@@ -129,3 +132,187 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
     if request.parallel_tool_calls is False and choice.get("type") != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     return {"tools": tools, **({"tool_choice": choice} if choice else {})}
+
+
+# ── the other way ──
+
+
+class _Source(msgspec.Struct):
+    type: str = ""
+    url: str = ""
+    media_type: str = ""
+    data: str = ""
+
+
+class _Block(msgspec.Struct):
+    type: str
+    text: str = ""
+    source: _Source | None = None
+    id: str = ""
+    name: str = ""
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+    tool_use_id: str = ""
+    content: str | list[_Block] | None = None
+    is_error: bool | None = None
+
+
+class _Turn(msgspec.Struct):
+    role: str
+    content: str | list[_Block]
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    type: str | None = None
+    description: str | None = None
+    input_schema: msgspec.Raw = _EMPTY_SCHEMA
+
+
+class _Format(msgspec.Struct):
+    type: str = ""
+    schema: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Output(msgspec.Struct):
+    format: _Format | None = None
+
+
+class _Choice(msgspec.Struct):
+    type: str
+    name: str = ""
+    disable_parallel_tool_use: bool | None = None
+
+
+class _Metadata(msgspec.Struct):
+    user_id: str | None = None
+
+
+class _Ask(msgspec.Struct):
+    messages: list[_Turn]
+    system: str | list[_Block] | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: _Choice | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
+    metadata: _Metadata | None = None
+    stream: bool | None = None
+    output_config: _Output | None = None
+    output_format: _Format | None = None
+
+
+_ASK = msgspec.json.Decoder(_Ask)
+
+_REFUSED = ("mcp_servers", "container")
+
+_FORGOTTEN = frozenset({"thinking", "redacted_thinking"})
+"""What a model thought in an earlier turn: no other vendor takes it, and no answer is wrong for lacking it."""
+
+
+def read_messages(fields: Mapping[str, msgspec.Raw]) -> ChatRequest:
+    """Return a Messages request free of its format, for a vendor of another. O(bytes).
+
+    Dropped without a word: top_k, thinking, effort, cache_control, service_tier. Raises InvalidRequest on what cannot be
+    said elsewhere: documents, uploaded files, anything but text in a tool's result, the vendor's own tools, roles that are
+    none.
+    """
+    for name in _REFUSED:
+        if bytes(fields.get(name, b"null")) not in {b"null", b"[]"}:
+            raise InvalidRequest(f"`{name}` cannot be served by this model's provider: leave it out.", param=name)
+    try:
+        ask = _ASK.decode(msgspec.json.encode(fields))
+    except ValueError as problem:
+        what, _, where = str(problem).partition(" - at `$.")
+        param = where.rstrip("`")
+        raise InvalidRequest(f"{f'`{param}`: ' if param else ''}{what[:1].lower()}{what[1:]}.", param=param) from None
+    messages = [Message("system", tuple(Text(text) for text in _texts(ask.system)))] if ask.system else []
+    for number, turn in enumerate(ask.messages):
+        messages += _read_turn(turn, f"messages[{number}]")
+    choice = ask.tool_choice
+    form = ask.output_config.format if ask.output_config and ask.output_config.format else ask.output_format
+    return ChatRequest(
+        messages=tuple(messages),
+        tools=tuple(_read_tool(tool, f"tools[{number}]") for number, tool in enumerate(ask.tools or ())),
+        tool_choice=_read_choice(choice),
+        parallel_tool_calls=None
+        if choice is None or choice.disable_parallel_tool_use is None
+        else not choice.disable_parallel_tool_use,
+        max_tokens=ask.max_tokens,
+        temperature=ask.temperature,
+        top_p=ask.top_p,
+        stop=tuple(ask.stop_sequences or ()),
+        json_schema=form.schema if form is not None and form.type == "json_schema" else None,
+        wants_json=form is not None,
+        user=(ask.metadata.user_id or "") if ask.metadata else "",
+        stream=bool(ask.stream),
+    )
+
+
+def _texts(content: str | list[_Block] | None) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    return [block.text for block in content or () if block.type == "text"]
+
+
+def _read_turn(turn: _Turn, at: str) -> list[Message]:
+    """One turn can be several messages: each tool result is its own, before what the user says besides."""
+    if turn.role not in {"user", "assistant"}:
+        raise InvalidRequest(f"`{at}.role` must be user or assistant.", param=f"{at}.role")
+    role: Role = "user" if turn.role == "user" else "assistant"
+    if isinstance(turn.content, str):
+        return [Message(role, (Text(turn.content),))]
+    results: list[Message] = []
+    parts: list[Part] = []
+    for number, block in enumerate(turn.content):
+        part = _read_block(block, f"{at}.content[{number}]")
+        if isinstance(part, ToolResult):
+            results.append(Message("tool", (part,)))
+        elif part is not None:
+            parts.append(part)
+    return [*results, Message(role, tuple(parts))] if parts or not results else results
+
+
+def _read_block(block: _Block, at: str) -> Part | None:
+    source = block.source
+    match block.type:
+        case "text":
+            return Text(block.text)
+        case "image" if source is not None and (source.url or source.data):
+            return Image(url=source.url) if source.url else Image(media_type=source.media_type, data=source.data)
+        case "tool_use":
+            return ToolCall(block.id, block.name, bytes(block.input).decode())
+        case "tool_result":
+            for number, inner in enumerate(block.content if isinstance(block.content, list) else ()):
+                if inner.type != "text":
+                    raise _unfit(inner.type, f"{at}.content[{number}]")
+            return ToolResult(block.tool_use_id, "\n".join(_texts(block.content)), bool(block.is_error))
+        case kind if kind in _FORGOTTEN:
+            return None
+        case kind:
+            raise _unfit(kind, at)
+
+
+def _unfit(kind: str, at: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"`{at}` is of type {quote(kind)!r} in a form which this model's provider does not take.", param=at
+    )
+
+
+def _read_tool(tool: _Tool, at: str) -> Tool:
+    if tool.type not in {None, "custom"}:
+        raise InvalidRequest(
+            f"`{at}` is of type {quote(tool.type)!r}; this model's provider takes functions only.", param=at
+        )
+    return Tool(tool.name, tool.description or "", tool.input_schema)
+
+
+def _read_choice(choice: _Choice | None) -> str:
+    if choice is None:
+        return ""
+    if choice.type == "tool" and choice.name:
+        return f"function:{choice.name}"
+    word = {"auto": "auto", "any": "required", "none": "none"}.get(choice.type)
+    if word is None:
+        raise InvalidRequest("`tool_choice.type` must be auto, any, none, or tool with a name.", param="tool_choice")
+    return word

@@ -122,6 +122,8 @@ class Task(msgspec.Struct, frozen=True):
     because: one reason for all, shown by `explain`. price_ceiling: the most a token may cost, None for no ceiling;
     FREE refuses anything that costs. needs: abilities that every request of this task asks for.
     regions: only these, empty for any. max_retries: fallbacks at most, None for the default. weights: for `weighted`.
+    is_hedged: a second candidate is asked beside a slow first one. is_continued: another candidate may go on with a
+    broken answer of plain text.
     """
 
     name: str
@@ -134,6 +136,8 @@ class Task(msgspec.Struct, frozen=True):
     weights: tuple[float, ...] = ()
     max_retries: int | None = None
     total_s: float | None = None
+    is_hedged: bool = False
+    is_continued: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -192,7 +196,13 @@ class RetryRule(msgspec.Struct, frozen=True):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """What a client may send. Sources: FACTS §6 (10 MB bodies), RELIABILITY T46, T49, T52."""
+    """What a client may send, and how slowly it may take its answer.
+
+    send_s: how long it may take nothing of what waits for it. 60 s: nginx's `send_timeout`.
+    idle_s: how long its connection may stay without a request. 75 s: nginx's `keepalive_timeout`, longer than SDKs' pools
+    keep theirs.
+    Sources: FACTS §6 (10 MB bodies), RELIABILITY T37, T46, T49, T52.
+    """
 
     body_bytes: int = 10 * 1024 * 1024
     header_bytes: int = 64 * 1024
@@ -201,16 +211,27 @@ class Bounds(msgspec.Struct, frozen=True):
     body_s: float = 60.0
     answer_bytes: int = 64 * 1024 * 1024
     error_bytes: int = 64 * 1024
+    send_s: float = 60.0
+    idle_s: float = 75.0
 
 
 class Server(msgspec.Struct, frozen=True):
-    """Where we listen, and for whom. master_key: None means the one kept in TURNOUT_HOME."""
+    """Where we listen, and for whom. master_key: None means the one kept in TURNOUT_HOME.
+
+    grace_s: for requests under way when we are told to stop. lame_duck_s: how much of it new connections are still taken
+    for. 5 s: HAProxy asks for health every 2 s and believes the third failure; guides to Kubernetes wait as long.
+
+    concurrency: exchanges under way at once, at most. 1,000: a core forwards about 38,000 chunks a second
+    (docs/performance.md), which is 1,000 answers at reading speed, each with its client's and its vendor's socket.
+    """
 
     host: str = "127.0.0.1"
     port: int = 4000
     master_key: Secret | None = None
     home: str = ""
     grace_s: float = 30.0
+    lame_duck_s: float = 5.0
+    concurrency: int = 1000
     bounds: Bounds = Bounds()
     trace_rows: int = 50_000
 

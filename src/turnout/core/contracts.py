@@ -13,6 +13,7 @@ import msgspec
 
 from turnout.core.catalog import Account, Candidate, Timeouts
 from turnout.core.messages import ChatRequest, Event, Reply
+from turnout.core.pieces import Body, Pieces
 from turnout.core.usage import Usage
 from turnout.errors import GatewayError, UpstreamError
 
@@ -23,10 +24,10 @@ Headers = Mapping[str, str]
 class Call(msgspec.Struct):
     """What a client asked, as far as routing needs to know it; the rest stays as it came.
 
-    fields: the body's top-level members in order, each value's bytes untouched (a duplicate key: the last one).
+    fields: the body's top-level members in order, each value's bytes untouched; no name twice.
     name: `model` as asked. task, user: from the body ("" if not there); the api layer lets headers override them.
     needs: abilities the request asks for (tools, vision, json, stream). input_tokens: an estimate (UTF-8 bytes / 4).
-    wants_usage: the client asked for usage in its stream. tools: how many tools are declared.
+    wants_usage: the client asked for usage in its stream. tools: how many tools are declared. size: of the body, in bytes.
     """
 
     kind: Literal["chat", "embedding"]
@@ -41,20 +42,26 @@ class Call(msgspec.Struct):
     input_tokens: int = 0
     max_output_tokens: int | None = None
     tools: int = 0
+    size: int = 0
 
 
 class Outgoing(msgspec.Struct):
     """One upstream request. url: absolute. headers: lower-case names, without host, content-length, connection and
-    accept-encoding, which the transport writes. A header value may hold a secret: never log it.
+    accept-encoding, which the transport writes. A header value may hold a secret, the body holds the prompt: neither prints.
+    body: a large one in pieces that refer to the client's.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: bytes | Pieces
     timeouts: Timeouts = Timeouts()
     method: str = "POST"
     proxy_url: str = ""
     ca_file: str = ""
+
+    def __repr__(self) -> str:
+        """How large it is, and no more."""
+        return f"Outgoing({self.method}, {len(self.headers)} headers, {len(self.body)} bytes)"
 
 
 class Seen(msgspec.Struct):
@@ -79,9 +86,13 @@ class Relay(Protocol):
     has_content: bool
     is_ended: bool
     failure: UpstreamError | None
-    usage: Usage | None
     finish_reason: str
     output_bytes: int
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the vendor counted, None if it has not; an estimate until the answer is over."""
+        ...
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return what may go to the client now (whole events only)."""
@@ -109,8 +120,8 @@ class Dialect(Protocol):
 
     name: str
 
-    def decode(self, body: bytes) -> Call:
-        """Read a request. Raises InvalidRequest (with `param`) on anything that is not one."""
+    def decode(self, body: Body) -> Call:
+        """Read a request; the Call refers to `body`. Raises InvalidRequest (with `param`) on anything that is not one."""
         ...
 
     def to_messages(self, call: Call) -> ChatRequest:

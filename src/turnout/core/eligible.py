@@ -78,12 +78,17 @@ class Filtered(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What the config demands of every candidate of a target. place: where it says so, such as "tasks.email-draft"."""
+    """What the config demands of every candidate of a target. place: where it says so, such as "tasks.email-draft".
+
+    is_hedged, is_continued: what may be done for the answer (see catalog.Task).
+    """
 
     place: str = ""
     ceiling: Price | None = None
     regions: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
+    is_hedged: bool = False
+    is_continued: bool = False
 
 
 def describe_price(price: Price) -> str:

@@ -138,11 +138,22 @@ class Ended(msgspec.Struct, frozen=True):
     """The vendor's terminal event: without it a stream was cut."""
 
 
+class Continued(msgspec.Struct, frozen=True):
+    """Another model goes on from here, as the one before broke off. after_characters: of text so far."""
+
+    model: str
+    after_characters: int
+
+
 class Failed(msgspec.Struct, frozen=True):
-    """An error event inside the stream. message: what the vendor said. kind: the vendor's error type."""
+    """An error event inside the stream. message: what the vendor said. kind: the vendor's error type.
+
+    is_unreadable: the vendor said nothing of the kind; message: why its stream cannot be read, in our words.
+    """
 
     message: str
     kind: str = ""
+    is_unreadable: bool = False
 
 
-Event = Started | TextAdded | ToolCallStarted | ToolCallAdded | UsageSeen | Finished | Ended | Failed
+Event = Started | TextAdded | ToolCallStarted | ToolCallAdded | UsageSeen | Finished | Ended | Failed | Continued

@@ -22,11 +22,13 @@ from typing import Any
 import msgspec
 
 from turnout.core.sse import Framer, parse
-from turnout.core.usage import Usage, merge, read_openai
+from turnout.core.usage import Usage, merge, read_openai, so_far
 from turnout.core.vendor_errors import TRACE_BYTES, told_by
 from turnout.errors import UpstreamError, UpstreamFault, UpstreamThrottled
 
 DONE = b"[DONE]"
+
+EMPTY = "the stream ended without an answer: no content, and no reason for there being none"
 
 _SEAM = b"}\n\ndata: {"
 
@@ -55,19 +57,18 @@ class ChatRelay:
         "_learned",
         "_prefix",
         "_suffix",
+        "_usage",
         "failure",
         "finish_reason",
         "has_content",
         "is_ended",
         "output_bytes",
-        "usage",
     )
 
     def __init__(self, *, drops_usage: bool) -> None:
         self.has_content = False
         self.is_ended = False
         self.failure: UpstreamError | None = None
-        self.usage: Usage | None = None
         self.finish_reason = ""
         self.output_bytes = 0
         self._drops_usage = drops_usage
@@ -77,6 +78,14 @@ class ChatRelay:
         self._prefix = b""
         self._suffix = b""
         self._envelope_bytes = 0
+        self._usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the vendor counted: as it said once the answer is over, else what that is worth."""
+        told = self._usage
+        is_over = self.is_ended or bool(self.finish_reason)
+        return told if told is None or is_over else so_far(told, self.output_bytes)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return what may go to the client now."""
@@ -110,6 +119,9 @@ class ChatRelay:
             return frame
         kind, data = event
         if data.strip() == DONE:
+            if not (self.has_content or self.finish_reason):
+                self._fail(EMPTY)
+                return b""
             self.is_ended = True
             self._is_cruising = False
             return frame
@@ -130,13 +142,17 @@ class ChatRelay:
             return False
         usage = read_openai(chunk.get("usage"))
         if usage is not None:
-            self.usage = usage if self.usage is None else merge(self.usage, usage)
+            self._usage = usage if self._usage is None else merge(self._usage, usage)
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             return not (self._drops_usage and isinstance(chunk.get("usage"), dict))
         size = 0
         for choice in choices:
             if isinstance(choice, dict):
+                if choice.get("error"):
+                    self.failure = stream_error(choice, frame)
+                    self._is_cruising = False
+                    return False
                 size += content_bytes(choice.get("delta"))
                 reason = choice.get("finish_reason")
                 if isinstance(reason, str) and reason:
@@ -214,8 +230,7 @@ def _arguments_bytes(call: object) -> int:
 def stream_error(chunk: dict[str, Any], data: bytes) -> UpstreamError:
     """Name an error that came inside a stream or a 200 answer. data: what held it, for the trace."""
     told = told_by(chunk)
-    said = f": {told.message}" if told.message else ""
-    body = data[:TRACE_BYTES]
+    said, body = told.message, data[:TRACE_BYTES]
     if told.code == "429" or "rate_limit" in told.code or "rate_limit" in told.kind:
-        return UpstreamThrottled(f"the provider says not now, inside its answer{said}", body=body)
-    return UpstreamFault(f"the provider reported an error inside its answer{said}", body=body)
+        return UpstreamThrottled("the provider says not now, inside its answer", words=said, body=body)
+    return UpstreamFault("the provider reported an error inside its answer", words=said, body=body)

@@ -15,6 +15,7 @@ import msgspec
 
 from turnout.core.contracts import Seen
 from turnout.core.messages import (
+    Continued,
     Ended,
     Event,
     Failed,
@@ -43,6 +44,9 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
     "content_filter": "content_filter",
 }
 
+UNENDED = "the provider's answer does not say why it stopped"
+"""Forwarded untouched, such an answer says no more than the vendor did; translated, its end would be our invention."""
+
 
 def finish_reason(told: object) -> FinishReason | None:
     """Return a vendor's finish_reason as one of ours: an unknown word is `stop`, no word is None."""
@@ -63,9 +67,14 @@ def read_object(body: bytes) -> dict[str, Any] | UpstreamError:
     return raw
 
 
+class _Message(msgspec.Struct):
+    """An object; what it holds is skipped over."""
+
+
 class _Choice(msgspec.Struct):
-    message: msgspec.Raw = msgspec.Raw(b"null")
+    message: _Message
     finish_reason: str | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Whole(msgspec.Struct):
@@ -105,41 +114,60 @@ def inspect_chat(body: bytes) -> Seen | UpstreamError:
         return _inspect_closely(body)
     seen = Seen(usage=usage)
     for choice in whole.choices:
+        if choice.error != _NULL:
+            return _inspect_closely(body)
         seen.finish_reason = choice.finish_reason or seen.finish_reason
-    return seen
+    return seen if whole.choices else _inspect_closely(body)
 
 
 def _inspect_closely(body: bytes) -> Seen | UpstreamError:
+    choices = read_choices(body)
+    if isinstance(choices, UpstreamError):
+        return choices
+    raw, answers = choices
+    seen = Seen(usage=read_openai(raw.get("usage")))
+    for choice in answers:
+        seen.output_bytes += content_bytes(choice["message"])
+        reason = choice.get("finish_reason")
+        seen.finish_reason = reason if isinstance(reason, str) else seen.finish_reason
+    return seen
+
+
+def read_choices(body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]] | UpstreamError:
+    """Return a whole answer and those of its choices that hold a message, or what is wrong with it.
+
+    An answer without a message is none, whatever its status said; nor is one in which a choice holds an `error`
+    (OpenRouter's way to tell that the host behind it failed). O(bytes), never raises.
+    """
     raw = read_object(body)
     if isinstance(raw, UpstreamError):
         return raw
-    choices = raw.get("choices")
-    if not isinstance(choices, list):
-        return UpstreamFault("the provider's answer has no `choices`", is_ambiguous=True, body=body[:TRACE_BYTES])
-    seen = Seen(usage=read_openai(raw.get("usage")))
+    choices = _dicts(raw.get("choices"))
     for choice in choices:
-        if isinstance(choice, dict):
-            seen.output_bytes += content_bytes(choice.get("message"))
-            reason = choice.get("finish_reason")
-            seen.finish_reason = reason if isinstance(reason, str) else seen.finish_reason
-    return seen
+        if choice.get("error"):
+            return stream_error(choice, body)
+    answers = [choice for choice in choices if isinstance(choice.get("message"), dict)]
+    if not answers:
+        text = "the provider's answer holds no message in its `choices`"
+        return UpstreamFault(text, is_ambiguous=True, body=body[:TRACE_BYTES])
+    return raw, answers
 
 
 def read_reply(body: bytes) -> Reply | UpstreamError:
     """Read a whole chat answer for translation: its first choice. O(bytes), never raises."""
-    raw = read_object(body)
-    if isinstance(raw, UpstreamError):
-        return raw
-    choice = _first(raw.get("choices"))
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        return UpstreamFault("the provider's answer has no message", is_ambiguous=True, body=body[:TRACE_BYTES])
+    choices = read_choices(body)
+    if isinstance(choices, UpstreamError):
+        return choices
+    raw, (choice, *_) = choices
+    message = choice["message"]
+    reason = finish_reason(choice.get("finish_reason"))
+    if reason is None:
+        return UpstreamFault(UNENDED, is_ambiguous=True, body=body[:TRACE_BYTES])
     parts: list[Text | ToolCall] = [Text(text) for name in ("content", "refusal") if (text := _text(message.get(name)))]
     for call in _dicts(message.get("tool_calls")):
         function = call.get("function")
         if isinstance(function, dict):
             parts.append(ToolCall(_text(call.get("id")), _text(function.get("name")), _text(function.get("arguments"))))
-    reason = finish_reason(choice.get("finish_reason")) or "stop"
     return Reply(_text(raw.get("id")), _text(raw.get("model")), tuple(parts), reason, read_openai(raw.get("usage")))
 
 
@@ -162,7 +190,7 @@ class ChunkDecoder:
                 self._read(kind, payload, events)
         if self._parser.failure and not self._is_over:
             self._is_over = True
-            events.append(Failed(self._parser.failure))
+            events.append(Failed(f"the stream cannot be read: {self._parser.failure}", is_unreadable=True))
         return events
 
     def _read(self, kind: bytes, payload: bytes, events: list[Event]) -> None:
@@ -176,7 +204,7 @@ class ChunkDecoder:
             chunk = None
         if not isinstance(chunk, dict):
             self._is_over = True
-            events.append(Failed("the stream holds data that is not a JSON object"))
+            events.append(Failed("the stream holds data that is not a JSON object", is_unreadable=True))
             return
         if chunk.get("error") or chunk.get("object") == "error" or kind == b"error":
             self._is_over = True
@@ -289,10 +317,14 @@ class ChunkEncoder:
             case ToolCallAdded(index, arguments):
                 return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
             case Finished(reason):
+                self._usage = None  # a count that came before the end is not the answer's
                 return self._chunk({}, reason)
             case UsageSeen(usage):
                 self._usage = usage
                 return b""
+            case Continued(model, after):
+                told = {"continued_by": model, "after_characters": after}
+                return self._event([{"index": 0, "delta": {}, "finish_reason": None}], {"turnout": told})
             case Ended():
                 last = b""
                 if self._wants_usage and self._usage is not None:

@@ -17,7 +17,7 @@ import msgspec
 from turnout.core.catalog import Account, Candidate
 from turnout.core.contracts import Call, Decoder, Headers, Outgoing
 from turnout.core.messages import ChatRequest, Reply
-from turnout.core.openai_fields import split
+from turnout.core.openai_fields import join, split
 from turnout.core.openai_replies import ChunkDecoder, read_reply
 from turnout.core.openai_requests import write_chat
 from turnout.core.vendor_errors import classify
@@ -79,7 +79,7 @@ class OpenAIProvider:
         )
 
     def encode(self, call: Call, request: ChatRequest | None, candidate: Candidate) -> Outgoing:
-        """One upstream request. request is None in the fast lane. O(bytes): one copy of the body."""
+        """One upstream request. request is None in the fast lane. O(bytes): one copy of the body, none of a large one."""
         prepared = candidate.prepared
         if not isinstance(prepared, Prepared):
             prepared = self.prepare(candidate)
@@ -94,7 +94,7 @@ class OpenAIProvider:
         return Outgoing(
             url=prepared.chat_url if call.kind == "chat" else prepared.embedding_url,
             headers=prepared.headers,
-            body=msgspec.json.encode(fields),
+            body=join(fields, call.size),
             timeouts=account.timeouts,
             proxy_url=account.proxy_url,
             ca_file=account.ca_file,

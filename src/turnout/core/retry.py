@@ -41,8 +41,9 @@ more to the client's own scheduler than to an open connection."""
 HINT_JITTER = 0.1
 """Added to a hint, so that everybody who was told "in 7 s" does not come back at once."""
 
-FUTILE = frozenset({401, 402, 403, 404})
-"""Statuses that the same candidate will repeat: our key, our credit, our right, the model's existence."""
+FUTILE = frozenset({400, 401, 402, 403, 404, 413, 422})
+"""Statuses that the same candidate will repeat: our key, our credit, our right, the model's existence; and what it says to
+a conversation that it is to go on with and does not take."""
 
 
 class Again(msgspec.Struct, frozen=True):

@@ -70,7 +70,8 @@ class Framer:
                 break
             frames.append(bytes(held[start:end]))
             start = searched = end
-        del held[:start]
+        if start:  # a new one: what was cut from the front of the old one would stay allocated
+            self._held = held = held[start:]
         self._searched = len(held)
         self.is_idle = not held
         return frames

@@ -208,7 +208,7 @@ def _model_target(snapshot: Snapshot, model: Model, task: Task | None) -> Target
 
 
 def _task_terms(task: Task) -> Terms:
-    return Terms(f"tasks.{task.name}", task.price_ceiling, task.regions, task.needs)
+    return Terms(f"tasks.{task.name}", task.price_ceiling, task.regions, task.needs, task.is_hedged, task.is_continued)
 
 
 def _free(snapshot: Snapshot) -> Iterable[str]:

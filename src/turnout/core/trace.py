@@ -1,9 +1,8 @@
 """Keeps why a request went where it went, and tells it to a person.
 
 A Trace is filled while the request runs, with values that exist anyway: no text is made and nothing is formatted before
-somebody asks. Of its own it holds no prompt, no answer and no secret: names, times, outcomes, counts and money. But a
-vendor's error message is kept as said, and a vendor may quote the prompt in it. A Trace is written as JSON off the
-request path and read again by `turnout explain`.
+somebody asks. It holds no prompt, no answer, no secret and no vendor's words (a vendor may quote the prompt): names,
+times, outcomes, counts and money. A Trace is written as JSON off the request path and read again by `turnout explain`.
 `render` tells what happened, `render_plan` what would happen.
 """
 
@@ -17,17 +16,19 @@ import msgspec
 from turnout.core.eligible import Ask, Filtered, describe_price
 from turnout.core.plan import Plan
 from turnout.core.pricing import format_usd
+from turnout.core.redact import printable
 from turnout.core.usage import Usage
 
 LONGEST_MESSAGE = 300
-"""Characters of an error's message that are shown: a vendor may answer with a page of HTML."""
+"""Characters of an error's message that are shown: one that lists many candidates is a page."""
 
 
 class AttemptTrace(msgspec.Struct, omit_defaults=True, gc=False):
     """One try at one candidate. Times are seconds since the request came; None for what did not happen.
 
     outcome: "ok", or the error's code. status: the vendor's HTTP status. decision: what followed, in words.
-    cost_nano_usd: None if unpriced or unknown.
+    cost_nano_usd: None if unpriced or unknown. usage_suspect: the answer came whole, but what its vendor counted for it
+    is missing or cannot be believed, so the usage is ours (RELIABILITY §4.3, last row).
     """
 
     model: str
@@ -42,6 +43,7 @@ class AttemptTrace(msgspec.Struct, omit_defaults=True, gc=False):
     decision: str = ""
     usage: Usage | None = None
     cost_nano_usd: int | None = None
+    usage_suspect: bool = False
 
 
 class Trace(msgspec.Struct, omit_defaults=True, gc=False):
@@ -100,7 +102,10 @@ def begin(request_id: str, at: float, revision: str, ask: Ask, plan: Plan | None
 
 
 def render(trace: Trace) -> list[str]:
-    """Return plain lines that tell the story of one request, in order. For people; the format may change."""
+    """Return plain lines that tell the story of one request, in order. For people; the format may change.
+
+    Names are the client's words: nothing of them gets out of its line, or moves a terminal's cursor.
+    """
     at = datetime.fromtimestamp(trace.at, UTC)
     lines = [f"request {trace.request_id}, {at:%Y-%m-%d %H:%M:%S} UTC, config {trace.revision}"]
     asked = [f"{what} {value}" for what, value in _asked(trace.asked_name, trace.asked_task, trace.user)]
@@ -116,7 +121,7 @@ def render(trace: Trace) -> list[str]:
     lines.append(f"{ended}, status {trace.status}, after {trace.total_s:.3f} s; cost {cost}")
     if trace.message:
         lines.append(f"  {_short(trace.message)}")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def render_plan(plan: Plan) -> list[str]:
@@ -128,7 +133,7 @@ def render_plan(plan: Plan) -> list[str]:
         price = "price unknown" if candidate.price is None else describe_price(candidate.price)
         arm = f", {choice.arm} arm" if plan.rollout else ""
         lines.append(f"  {number}. {candidate.model.name} by {candidate.account.name} as {candidate.id} ({price}){arm}")
-    return lines + _passed_over(plan.filtered)
+    return [printable(line) for line in lines + _passed_over(plan.filtered)]
 
 
 def plan_told(plan: Plan) -> dict[str, object]:
@@ -189,7 +194,8 @@ def _attempt(number: int, attempt: AttemptTrace) -> Iterator[str]:
     if attempt.usage is not None:
         usage = attempt.usage
         cost = "cost unknown" if attempt.cost_nano_usd is None else format_usd(attempt.cost_nano_usd)
-        yield f"  {usage.input_tokens} tokens in, {usage.output_tokens} out ({usage.basis}), {cost}"
+        basis = f"{usage.basis}: what the vendor counted is missing or absurd" if attempt.usage_suspect else usage.basis
+        yield f"  {usage.input_tokens} tokens in, {usage.output_tokens} out ({basis}), {cost}"
     if attempt.message:
         yield f"  {_short(attempt.message)}"
     if attempt.decision:
@@ -197,6 +203,4 @@ def _attempt(number: int, attempt: AttemptTrace) -> Iterator[str]:
 
 
 def _short(text: str) -> str:
-    """One line, printable, bounded: text of a vendor goes to a terminal."""
-    line = "".join(sign if sign.isprintable() else " " for sign in text[: LONGEST_MESSAGE + 1])
-    return line if len(text) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}…"
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"

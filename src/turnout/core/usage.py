@@ -40,6 +40,19 @@ def estimate(input_bytes: int, output_bytes: int) -> Usage:
     return Usage(-(-input_bytes // 4), -(-output_bytes // 4), basis="estimated")
 
 
+def total(first: Usage, second: Usage) -> Usage:
+    """Return what two attempts used together; exact only if both are. O(1)."""
+    basis: Literal["exact", "estimated"] = "exact" if first.basis == second.basis == "exact" else "estimated"
+    return Usage(
+        first.input_tokens + second.input_tokens,
+        first.output_tokens + second.output_tokens,
+        first.cache_read_input_tokens + second.cache_read_input_tokens,
+        first.cache_write_input_tokens + second.cache_write_input_tokens,
+        first.reasoning_output_tokens + second.reasoning_output_tokens,
+        basis,
+    )
+
+
 def read_openai(raw: object) -> Usage | None:
     """Return the usage in an OpenAI-shaped `usage` object (decoded JSON), or None if it is absent or absurd.
 
@@ -94,6 +107,16 @@ def merge(earlier: Usage, later: Usage) -> Usage:
         max(earlier.output_tokens, later.output_tokens),
         basis="estimated",
     )
+
+
+def so_far(told: Usage, output_bytes: int) -> Usage:
+    """Return what a count is worth that came before the end of its stream, when no better one followed.
+
+    What went in is known by then; what came out is at least what was told, and at least what was seen (UTF-8 bytes).
+    Anthropic tells one token of output at the start, so taking it at its word would bill a broken stream as nothing. O(1).
+    """
+    made = max(told.output_tokens, -(-output_bytes // 4))
+    return msgspec.structs.replace(told, output_tokens=made, basis="estimated")
 
 
 def _part(raw: dict[str, object], name: str, part: str) -> int | None:

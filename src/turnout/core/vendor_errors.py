@@ -1,6 +1,7 @@
 """Names a vendor's refusal: its status, headers and body become one UpstreamError. The same for every wire protocol.
 
-Rules: what the vendor says is quoted to 300 characters and never trusted; our own credential's trouble is a fault of
+Rules: what the vendor says is quoted to 300 characters, never trusted, and kept apart from what we say (a vendor may
+quote the prompt, so its words go to the client and into no trace); our own credential's trouble is a fault of
 ours, never a 401 to the client; a 4xx about the request goes back as the vendor wrote it; redirects are not followed.
 Sources: RELIABILITY §4.3 (fault matrix), T11 to T14, T19; the error pages of OpenAI,
 OpenRouter and Anthropic (both checked 2026-11-21), llama.cpp's server and Mistral.
@@ -14,6 +15,7 @@ import msgspec
 
 from turnout.core.contracts import Headers
 from turnout.core.hints import CAP_S, retry_after_s
+from turnout.core.redact import HIDDEN, SECRET_CHARS
 from turnout.errors import UpstreamError, UpstreamFault, UpstreamRejected, UpstreamThrottled
 
 TRACE_BYTES = 2048
@@ -23,9 +25,6 @@ REJECTION_BYTES = 64 * 1024
 """The most of a rejection's body that is handed to the client (RELIABILITY T10)."""
 
 QUOTE_CHARS = 300
-
-SECRET_CHARS = 8
-"""A key at least this long is taken out of what the vendor says; a shorter one ("any", "none") is a word, no secret."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _OVERFLOW = re.compile(
@@ -97,22 +96,21 @@ def quote(value: object) -> str:
 def classify(status: int, headers: Headers, body: bytes, now: float) -> UpstreamError:
     """Name a non-2xx answer. now: Unix seconds. O(len(body)), never raises."""
     told = read_error(body)
-    said = f": {told.message}" if told.message else ""
+    said = told.message
     kept = body[:TRACE_BYTES]
     hint = retry_after_s(headers, now)
     if status == 429:
         if _OUT_OF_CREDIT.search(told.words):
-            text = f"the provider says that our account there is out of quota (429){said}"
-            return UpstreamThrottled(text, vendor_status=status, retry_after_s=CAP_S, body=kept)
-        return UpstreamThrottled(
-            f"the provider says not now (429){said}", vendor_status=status, retry_after_s=hint, body=kept
-        )
+            text = "the provider says that our account there is out of quota (429)"
+            return UpstreamThrottled(text, words=said, vendor_status=status, retry_after_s=CAP_S, body=kept)
+        text = "the provider says not now (429)"
+        return UpstreamThrottled(text, words=said, vendor_status=status, retry_after_s=hint, body=kept)
     if status in {503, 529}:
-        text = f"the provider is overloaded or down ({status}){said}"
-        return UpstreamFault(text, vendor_status=status, retry_after_s=hint, body=kept)
+        text = f"the provider is overloaded or down ({status})"
+        return UpstreamFault(text, words=said, vendor_status=status, retry_after_s=hint, body=kept)
     if status >= 500:
-        text = f"the provider failed ({status}){said}"
-        return UpstreamFault(text, vendor_status=status, is_ambiguous=True, body=kept)
+        text = f"the provider failed ({status})"
+        return UpstreamFault(text, words=said, vendor_status=status, is_ambiguous=True, body=kept)
     if status >= 400:
         return _refused(status, told, said, body)
     if status >= 300:
@@ -134,29 +132,29 @@ def _refused(status: int, told: Told, said: str, body: bytes) -> UpstreamError:
         # The vendor's words stay out of the message: some echo a part of the key.
         return UpstreamFault(about_account[status], vendor_status=status, body=b"" if status == 401 else kept)
     if status == 404:
-        text = f"the provider does not know this model or address (404){said}"
-        return UpstreamFault(text, vendor_status=status, body=kept)
+        text = "the provider does not know this model or address (404)"
+        return UpstreamFault(text, words=said, vendor_status=status, body=kept)
     if status == 408:
-        text = f"the provider gave up waiting (408){said}"
-        return UpstreamFault(text, vendor_status=status, is_ambiguous=True, body=kept)
+        text = "the provider gave up waiting (408)"
+        return UpstreamFault(text, words=said, vendor_status=status, is_ambiguous=True, body=kept)
     if status == 400 and _OUT_OF_CREDIT.search(told.words):
-        return UpstreamFault(
-            f"our account at the provider is out of credit (400){said}", vendor_status=status, body=kept
-        )
+        text = "our account at the provider is out of credit (400)"
+        return UpstreamFault(text, words=said, vendor_status=status, body=kept)
     if status == 400 and _BAD_KEY.search(told.words):
         return UpstreamFault("the provider refused our credential (400): check its key", vendor_status=status)
     is_overflow = status in {400, 413, 422} and _OVERFLOW.search(told.words) is not None
-    text = f"the provider rejected the request ({status}){said}"
-    return UpstreamRejected(text, vendor_status=status, body=body[:REJECTION_BYTES], is_context_overflow=is_overflow)
+    text = f"the provider rejected the request ({status})"
+    kept = body[:REJECTION_BYTES]
+    return UpstreamRejected(text, words=said, vendor_status=status, body=kept, is_context_overflow=is_overflow)
 
 
 def hide(error: UpstreamError, secret: str) -> None:
-    """Take our own key out of what a vendor's error repeats: its message and its body go to clients and into traces.
+    """Take our own key out of what a vendor's error repeats: its message and its body go to clients.
 
     In place. O(len(body)).
     """
     if len(secret) < SECRET_CHARS:
         return
-    error.message = error.message.replace(secret, "***")
+    error.message = error.message.replace(secret, HIDDEN)
     error.args = (error.message,)
-    error.body = error.body.replace(secret.encode(), b"***")
+    error.body = error.body.replace(secret.encode(), HIDDEN.encode())

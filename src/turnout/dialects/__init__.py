@@ -1,7 +1,7 @@
 """Collects the clients' wire formats: every module here exports one DIALECT, found by its file name.
 
-To add a dialect: add one module here (and its test). Out of tree: the entry point group `turnout.dialects`, read only
-when `installed()` is called. The modules are pure and do not know each other.
+To add a dialect: add one module here (and its test). Out of tree: the entry point group `turnout.dialects`, read
+once, when `installed()` is first called. The modules are pure and do not know each other.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
@@ -26,10 +27,12 @@ DIALECTS: Mapping[str, Dialect] = _collect()
 """The dialects of this package by name."""
 
 
+@cache
 def installed() -> Mapping[str, Dialect]:
     """Return DIALECTS and those of other installed packages (which cannot replace ours), by name.
 
-    Reads the metadata of every installed package and imports what it finds: milliseconds, for start-up only.
+    Reads the metadata of every installed package and imports what it finds: once, when the process starts, so that no
+    request to read the config again can load code (RELIABILITY R9, T97).
     """
     others = {point.name: point.load() for point in entry_points(group="turnout.dialects")}
-    return {**others, **DIALECTS}
+    return MappingProxyType({**others, **DIALECTS})

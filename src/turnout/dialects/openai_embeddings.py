@@ -14,6 +14,7 @@ from turnout.core.contracts import Call, Encoder, Relay, Seen
 from turnout.core.messages import ChatRequest, Reply
 from turnout.core.openai_fields import TEXT, read, split, take_task
 from turnout.core.openai_replies import read_object
+from turnout.core.pieces import Body
 from turnout.core.usage import read_openai
 from turnout.core.vendor_errors import TRACE_BYTES
 from turnout.errors import GatewayError, InvalidRequest, UpstreamError, UpstreamFault
@@ -29,7 +30,7 @@ class OpenAIEmbeddings:
 
     name = "openai_embeddings"
 
-    def decode(self, body: bytes) -> Call:
+    def decode(self, body: Body) -> Call:
         """Read a request. Raises InvalidRequest, with `param`, on anything that is not one. O(bytes)."""
         fields = split(body)
         if "input" not in fields:
@@ -48,6 +49,7 @@ class OpenAIEmbeddings:
             user=read(fields, "user", TEXT) or "",
             needs=frozenset({"embeddings"}),
             input_tokens=_tokens(given),
+            size=len(body),
         )
 
     def to_messages(self, call: Call) -> ChatRequest:
@@ -55,12 +57,14 @@ class OpenAIEmbeddings:
         _refuse(call)
 
     def inspect(self, body: bytes) -> Seen | UpstreamError:
-        """Read a whole answer that is forwarded as it is: it must hold `data`."""
+        """Read a whole answer that is forwarded as it is: its `data` must hold something, as every input gives something."""
         raw = read_object(body)
         if isinstance(raw, UpstreamError):
             return raw
-        if not isinstance(raw.get("data"), list):
-            return UpstreamFault("the provider's answer has no `data`", is_ambiguous=True, body=body[:TRACE_BYTES])
+        data = raw.get("data")
+        if not isinstance(data, list) or not data or not all(isinstance(item, dict) for item in data):
+            text = "the provider's answer holds no embeddings in its `data`"
+            return UpstreamFault(text, is_ambiguous=True, body=body[:TRACE_BYTES])
         return Seen(usage=read_openai(raw.get("usage")))
 
     def relay(self, call: Call) -> Relay:

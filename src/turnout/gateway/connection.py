@@ -21,13 +21,21 @@ from collections.abc import Callable
 from typing import cast
 
 from turnout.core.catalog import Timeouts
+from turnout.core.pieces import Pieces
 from turnout.errors import UpstreamError, UpstreamFault, UpstreamTimeout
 from turnout.gateway.http1 import Origin, ResponseReader
 from turnout.gateway.pool import Pool
 
-UNREAD_BYTES = 256 * 1024
-"""Unread body bytes per response above which we stop reading from the socket. One read of uvloop or asyncio gives up to
-256 KiB, so a lower mark would not hold less; a slow client's upstream then waits in TCP."""
+READ_BYTES = 16 * 1024
+"""One read of a socket. One for which nobody waits is kept, and the next made when it was taken: the rest of a slow client's
+answer waits in TCP (RELIABILITY A7: 64 KiB in all). Left to themselves, uvloop and asyncio read up to 256 KiB at once."""
+
+WHOLE_BYTES = 256 * 1024
+"""How much of a body that is read whole is collected between two wakes."""
+
+RACE_S = 0.3
+"""How long after a request left, the end of its connection may still be the race for an idle one: both pass each other within
+a round trip, at most this between continents. A peer that ends it later has had the request, and maybe worked on it."""
 
 DRAIN_S = 1.0
 """How long the rest of a body that nobody wants may take: after a stream's end marker it is the last chunk, in flight."""
@@ -39,9 +47,10 @@ SLICE_BYTES = 256 * 1024
 """A request body up to this goes out in one write with its head; a larger one in slices, each when the last has left."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One socket. idle_since: the loop's time when it came back to the pool. has_served: a response was read whole.
 
+    buffer: what the socket is read into, READ_BYTES long; all connections of a loop can share it, as nothing stays in it.
     live: the transport's set of open connections, from which each takes itself when its socket is closed. failure: why there is no more to read.
     """
 
@@ -49,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_alarm",
         "_alarm_at",
         "_body_started",
+        "_buffer",
         "_has_slot",
         "_is_busy",
         "_is_cut",
@@ -76,9 +86,15 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, origin: Origin, pool: Pool[Connection], live: set[Connection], loop: asyncio.AbstractEventLoop
+        self,
+        origin: Origin,
+        pool: Pool[Connection],
+        live: set[Connection],
+        loop: asyncio.AbstractEventLoop,
+        buffer: memoryview,
     ) -> None:
         self._loop = loop
+        self._buffer = buffer
         self._live = live
         self._pool = pool
         self._origin_key = origin.key
@@ -86,20 +102,16 @@ class Connection(asyncio.Protocol):
         self.reader = ResponseReader()
         self.failure: UpstreamError | None = None
         self.has_served = False
-        self.idle_since = 0.0
+        self.idle_since = self._alarm_at = self._total_at = self._mark = 0.0
         self._transport: asyncio.Transport | None = None
         self._has_slot = True
-        self._is_busy = self._is_stale = self._is_paused = False
+        self._is_busy = self._is_stale = self._is_paused = self._body_started = False
         self._is_uploading = self._is_cut = self._is_write_paused = self._is_draining = False
         self._sink: Sink | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._wake_at = 0
         self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 0.0
         self._timeouts = Timeouts()
-        self._total_at = 0.0
-        self._mark = 0.0
-        self._body_started = False
 
     def __repr__(self) -> str:
         return f"<Connection {self.label} {'busy' if self._is_busy else 'idle'}>"
@@ -111,7 +123,7 @@ class Connection(asyncio.Protocol):
 
     # ── one request ──
 
-    async def send(self, head: bytes, body: bytes, timeouts: Timeouts, started: float) -> bool:
+    async def send(self, head: bytes, body: bytes | Pieces, timeouts: Timeouts, started: float) -> bool:
         """Send a request; return when the response's head is there.
 
         started: the loop's time when the request's total time began. Returns False if the peer had closed this
@@ -127,10 +139,10 @@ class Connection(asyncio.Protocol):
         self._body_started = False
         self._is_busy = True
         self._set_alarm()
-        if len(body) <= SLICE_BYTES:
+        if isinstance(body, bytes) and len(body) <= SLICE_BYTES:
             transport.write(head + body if body else head)
         else:
-            await self._upload(transport, head, body)
+            await self._upload(transport, head, body if isinstance(body, Pieces) else Pieces((body,)))
         if not reader.has_head and self.failure is None:
             await self.wait(0)
         if self.failure is None or reader.has_head:
@@ -139,18 +151,19 @@ class Connection(asyncio.Protocol):
             return False
         raise self.failure
 
-    async def _upload(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+    async def _upload(self, transport: asyncio.Transport, head: bytes, body: Pieces) -> None:
         """Write in slices as they are taken. An early answer ends it: the rest is not wanted any more."""
         transport.write(head)
-        whole = memoryview(body)
+        left = len(body)
         self._is_uploading = True
-        for start in range(0, len(body), SLICE_BYTES):
-            transport.write(whole[start : start + SLICE_BYTES])
+        for piece in body.slices(SLICE_BYTES):
+            transport.write(piece)
+            left -= len(piece)
             while self._is_write_paused and not self.reader.has_head and self.failure is None:
                 await self.wait(0)
             self._mark = self._loop.time()
             if self.reader.has_head or self.failure is not None:
-                self._is_cut = start + SLICE_BYTES < len(body)
+                self._is_cut = left > 0
                 break
         self._is_uploading = False
 
@@ -258,7 +271,11 @@ class Connection(asyncio.Protocol):
         if not self._has_slot or self._pool.is_closed:  # given up, or the transport closed, while it was being opened
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's signature
+        """Where the next read goes."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the response. On an idle connection nobody asked for them: whatever they are, it serves no more."""
         reader = self.reader
         if not self._is_busy or reader.is_complete:
@@ -266,7 +283,7 @@ class Connection(asyncio.Protocol):
             if not self._is_busy:
                 self.abort()
             return
-        if fault := reader.feed(data):
+        if fault := reader.feed(self._buffer[:nbytes]):
             self._fail(UpstreamFault(f"{self.label}: the response cannot be read: {fault}", is_ambiguous=True))
             return
         buffered = reader.buffered
@@ -276,7 +293,7 @@ class Connection(asyncio.Protocol):
                 if not self._body_started:
                     self._body_started = True
                     self._set_alarm()
-                if buffered > UNREAD_BYTES and not self._is_paused and self._sink is None:
+                if self._waiter is None and not self._is_draining and not self._is_paused:
                     self._is_paused = True
                     assert self._transport is not None
                     self._transport.pause_reading()
@@ -317,7 +334,7 @@ class Connection(asyncio.Protocol):
         reader = self.reader
         if reader.is_complete:
             return
-        self._is_stale = self.has_served and not reader.is_touched
+        self._is_stale = self.has_served and not reader.is_touched and self._loop.time() - self._mark < RACE_S
         how = "reset" if exc is not None else "closed"
         when = "before the response was whole" if reader.has_head else "before it answered"
         self.failure = UpstreamFault(f"{self.label}: the connection was {how} {when}", is_ambiguous=True)

@@ -27,7 +27,7 @@ class Dialer:
     def __init__(self) -> None:
         self._contexts: dict[str, ssl.SSLContext] = {}
 
-    async def dial(self, origin: Origin, protocol: asyncio.Protocol) -> None:
+    async def dial(self, origin: Origin, protocol: asyncio.BufferedProtocol) -> None:
         """Connect `protocol` to the origin, ready for the first request.
 
         Raises UpstreamUnreachable. On any failure, and when cancelled, no socket is left open.
@@ -65,7 +65,7 @@ class Dialer:
             self._contexts[ca_file] = context
         return context
 
-    async def _direct(self, origin: Origin, protocol: asyncio.Protocol, context: ssl.SSLContext | None) -> None:
+    async def _direct(self, origin: Origin, protocol: asyncio.BufferedProtocol, context: ssl.SSLContext | None) -> None:
         await asyncio.get_running_loop().create_connection(
             lambda: protocol,
             origin.host,
@@ -74,7 +74,9 @@ class Dialer:
             server_hostname=origin.host if context else None,
         )
 
-    async def _through_proxy(self, origin: Origin, protocol: asyncio.Protocol, context: ssl.SSLContext | None) -> None:
+    async def _through_proxy(
+        self, origin: Origin, protocol: asyncio.BufferedProtocol, context: ssl.SSLContext | None
+    ) -> None:
         proxy = origin.proxy
         assert proxy is not None
         loop = asyncio.get_running_loop()
@@ -85,7 +87,9 @@ class Dialer:
             refusal = await tunnel.outcome
             if not refusal:
                 if context is None:
+                    transport.pause_reading()  # uvloop notices only at the next start that this one brings its own buffer
                     transport.set_protocol(protocol)
+                    transport.resume_reading()
                 else:
                     transport = await loop.start_tls(transport, protocol, context, server_hostname=origin.host)
         except BaseException:

@@ -1,11 +1,12 @@
-"""The story of one exchange: plan → for each choice: send, classify, decide → forward → record.
+"""The story of one exchange: plan → for each choice: open, forward, or decide what follows → record.
 
 Read `Engine.serve` from the top: everything that decides is a pure function in core, everything that touches the world
-is one call here. Rules:
+is one call here; gateway/answer.py opens an answer and gives it to the client. Rules:
 * A request keeps the Snapshot that it began with.
 * First byte rule: nothing goes to the client before the upstream has shown real content, so a failure before that is
-  invisible and may be tried elsewhere; after it nothing is sent upstream again, and a stream that breaks is an error on
-  the wire (an error event, then the connection ends without its last chunk), never an invented end.
+  invisible and may be tried elsewhere; after it nothing is sent upstream again but to continue a plain text, where the
+  task says so, and a stream that breaks is an error on the wire (an error event, then the connection ends without its
+  last chunk), never an invented end.
 * A client that leaves cancels this task, and cancelling closes the upstream connection at once.
 
 One of the two files where `except Exception` stands: a bug becomes an InternalError, so that books and trace close.
@@ -14,19 +15,21 @@ One of the two files where `except Exception` stands: a bug becomes an InternalE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from turnout.core.catalog import Candidate
-from turnout.core.contracts import Call, Dialect, Outgoing, Policy, Provider, Relay
+from turnout.core.contracts import Call, Dialect, Policy, Provider
 from turnout.core.health import Health
+from turnout.core.hedging import FirstContents, HedgeBudget
 from turnout.core.plan import Ask, Choice, Index, Plan, larger, plan
 from turnout.core.retry import Again, GiveUp, RetryBudget, Standing, decide
-from turnout.core.translation import Translation
-from turnout.core.usage import Usage, estimate
+from turnout.core.usage import estimate
 from turnout.core.vendor_errors import hide
 from turnout.errors import (
     ClientDisconnected,
     GatewayError,
+    GatewayStopping,
     InternalError,
     InvalidRequest,
     StreamInterrupted,
@@ -34,16 +37,17 @@ from turnout.errors import (
     UpstreamFault,
     UpstreamRejected,
     UpstreamThrottled,
-    UpstreamTimeout,
-    UpstreamUnreachable,
 )
+from turnout.gateway.answer import Opened, Upstream, forward
 from turnout.gateway.clock import Clock
 from turnout.gateway.downstream import Downstream
 from turnout.gateway.exchange import AnswerHeads, Attempt, Exchange, final_error
-from turnout.gateway.transport import Incoming, Transport
+from turnout.gateway.hedge import race
+from turnout.gateway.tasks import Tasks
+from turnout.gateway.transport import Transport
 
-SSE_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
-JSON_HEADERS = ((b"content-type", b"application/json"),)
+KNOWN_SPEEDS = 1024
+"""Candidates whose speed is remembered; more than that come from made-up ACCOUNT/ID names, and start it anew."""
 
 
 class Engine:
@@ -67,10 +71,12 @@ class Engine:
         self._rule = index.snapshot.retry
         self._budget = RetryBudget(self._rule)
         self._heads = AnswerHeads()
+        self._hedges = HedgeBudget()
+        self._speeds: dict[tuple[str, bool], FirstContents] = {}
+        self._tasks = Tasks()
         self._clock = clock
-        self._transports = transports
+        self._upstream = Upstream(clock, transports, dialects, providers)
         self._dialects = dialects
-        self._providers = providers
         self._policies = policies
         self._on_begin = on_begin
         self._on_end = on_end
@@ -103,8 +109,8 @@ class Engine:
         except GatewayError as error:
             exchange.outcome = error
             raise
-        except asyncio.CancelledError:
-            exchange.outcome = ClientDisconnected("the client left")
+        except asyncio.CancelledError as cancelled:
+            exchange.outcome = self._why_cancelled(exchange, cancelled)
             raise
         except Exception as bug:
             exchange.outcome = InternalError(f"a bug in Turnout: {type(bug).__name__}")
@@ -113,35 +119,50 @@ class Engine:
             exchange.ended = self._clock.now()
             self._on_end(exchange)
 
+    def _why_cancelled(self, exchange: Exchange, cancelled: asyncio.CancelledError) -> GatewayError:
+        """Name it; a stream that we end ourselves says so."""
+        if cancelled.args[:1] != (GatewayStopping.code,):
+            return ClientDisconnected("the client left")
+        stopping = GatewayStopping()
+        if exchange.down.is_started:
+            exchange.down.write(self._dialects[exchange.call.dialect].encode_error_event(stopping))
+            exchange.down.cut()
+        return stopping
+
     async def _try_in_order(self, exchange: Exchange, planned: Plan) -> None:
         """Try choices until one answers; raise what is left to say when none does."""
         queue = list(planned.choices)
         is_charged = True  # the first attempt is no retry: nothing to charge if it fails
+        failed: Attempt | None = None
+        if planned.terms.is_hedged:
+            self._hedges.arrived()
         while True:
             choice = queue.pop(0)
-            try:
-                error = await self._attempt(exchange, planned, choice)
-            except InvalidRequest as unfit:
-                exchange.pass_over(choice, unfit)
+            error = await self._attempt(exchange, planned, choice, queue)
+            if isinstance(error, InvalidRequest):
                 if queue:
                     continue
-                if not exchange.attempts:
-                    raise
-                raise final_error(exchange, None) from unfit
+                if failed is None:
+                    raise error
+                raise self._last_word(exchange, failed, None)
             now = self._clock.now()
             if error is None:
                 self._budget.succeeded(now)
                 return
             if not is_charged:
                 self._budget.spend(now)
-            if isinstance(error, UpstreamRejected) and error.is_context_overflow:
+            failed = exchange.failed_by(error)
+            choice = failed.choice  # a hedge may have been the last to fail
+            if exchange.down.is_started:
+                error = self._broke_off(exchange, failed, error)
+            elif isinstance(error, UpstreamRejected) and error.is_context_overflow:
                 tried = [attempt.choice for attempt in exchange.attempts]
                 queue = list(larger(planned, choice, tried, exchange.ask, exchange.index))
             standing = self._standing(exchange, planned, choice, queue, now)
             step = decide(error, standing, exchange.snapshot.retry, self._budget, now, self._clock.draw())
-            exchange.attempts[-1].step = step
+            failed.step = step
             if isinstance(step, GiveUp):
-                raise final_error(exchange, step.retry_after_s)
+                raise self._last_word(exchange, failed, step.retry_after_s)
             is_charged = isinstance(step, Again) or step.is_charged
             if is_charged:
                 self._budget.spend(now)
@@ -164,24 +185,75 @@ class Engine:
             is_free=price is not None and price.is_free,
         )
 
+    def _broke_off(self, exchange: Exchange, failed: Attempt, error: UpstreamError) -> UpstreamError:
+        """The client has the beginning of this answer: return what to decide on.
+
+        A StreamInterrupted is final. A plain text may be continued: that is no repetition, so nothing is ambiguous about
+        it, and what a vendor says to a conversation that ends with our half is no verdict on the client's request.
+        """
+        parts = exchange.parts
+        if parts is None or not parts.can_go_on:
+            return StreamInterrupted(f"The answer broke off: {error.message}", body=error.body)
+        if failed.first_content and failed.usage is not None:
+            parts.break_off(failed.usage)
+        return UpstreamFault(error.message, vendor_status=error.vendor_status, retry_after_s=error.retry_after_s)
+
+    def _last_word(self, exchange: Exchange, failed: Attempt, retry_after_s: float | None) -> GatewayError:
+        """Return what the client is told; into a stream that has begun it is written here. failed: the latest to fail."""
+        if not exchange.down.is_started:
+            return final_error(exchange, retry_after_s)
+        cause = failed.error
+        assert cause is not None
+        interrupted = StreamInterrupted(f"The answer broke off: {cause.message}", body=cause.body)
+        interrupted.model, interrupted.provider, interrupted.attempt = cause.model, cause.provider, cause.attempt
+        interrupted.__cause__ = cause
+        if failed.first_content:  # else it was refused, or silent, and its own error says so
+            failed.error = interrupted
+        exchange.down.write(self._dialects[exchange.call.dialect].encode_error_event(interrupted))
+        exchange.down.cut()
+        return interrupted
+
     # ── one attempt ──
 
-    async def _attempt(self, exchange: Exchange, planned: Plan, choice: Choice) -> UpstreamError | None:
-        """Try one candidate. Return None when the client has its answer, the error when it has seen nothing of this."""
-        candidate = choice.candidate
-        attempt = exchange.begin_attempt(choice, self._clock.now())
-        self.health.begin(candidate.key, attempt.started)
+    async def _attempt(
+        self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice]
+    ) -> UpstreamError | InvalidRequest | None:
+        """Try one candidate, and where the task is hedged the next of `queue` beside it. Return None when the client has
+        its whole answer, InvalidRequest when it cannot be asked this, else what went wrong.
+        """
+        if planned.terms.is_hedged and queue and queue[0].arm == choice.arm and not exchange.attempts:
+            opened = await self._race(exchange, planned, choice, queue)
+        else:
+            opened = await self._open(exchange, planned, choice)
+        if not isinstance(opened, Opened):
+            return opened
         error: UpstreamError | None = None
         try:
-            error = await self._send_and_forward(exchange, planned, attempt, candidate)
-        except StreamInterrupted as cut:
-            error = cut
-            raise
-        except UpstreamError as failed:
-            error = failed
+            error = await forward(exchange, opened, self._heads)
         finally:
-            self._close_attempt(exchange, attempt, error)
+            opened.incoming.close()
+            self._close_attempt(exchange, opened.attempt, error)
         return error
+
+    async def _open(
+        self, exchange: Exchange, planned: Plan, choice: Choice, *, is_hedge: bool = False
+    ) -> Opened | UpstreamError | InvalidRequest:
+        """Ask one candidate; return its answer once it has begun, or what is wrong, with the attempt's books closed."""
+        attempt = exchange.begin_attempt(choice, self._clock.now())
+        attempt.is_hedge = is_hedge
+        self.health.begin(choice.candidate.key, attempt.started)
+        opened: Opened | UpstreamError | None = None
+        try:
+            opened = await self._upstream.open(exchange, planned, attempt)
+        except UpstreamError as failed:
+            opened = failed
+        except InvalidRequest as unfit:
+            exchange.pass_over(attempt, unfit)
+            return unfit
+        finally:
+            if not isinstance(opened, Opened):
+                self._close_attempt(exchange, attempt, opened)
+        return opened
 
     def _close_attempt(self, exchange: Exchange, attempt: Attempt, error: UpstreamError | None) -> None:
         """Say how an attempt ended: to its candidate's health, and in its own record. Runs on cancellation too."""
@@ -189,12 +261,14 @@ class Engine:
         attempt.error = error
         if attempt.usage is None and (attempt.is_sent if error is None else error.is_ambiguous):
             # Cancelled, or ambiguous: the vendor may have done the work. Say so, as a guess, rather than nothing (C3).
-            attempt.book(estimate(exchange.call.input_tokens * 4, 0))
+            attempt.book(estimate(attempt.input_tokens * 4, 0))
         candidate = attempt.choice.candidate
         if error is None:
             if attempt.first_content:  # else the client left before anything could be said about health
                 self.health.succeeded(candidate.key)
         else:
+            if attempt.is_hedge:
+                self._budget.spend(now)
             _hide_key(error, candidate)
             error.model, error.provider, error.attempt = candidate.model.name, candidate.account.name, attempt.number
             if isinstance(error, UpstreamThrottled):
@@ -203,143 +277,52 @@ class Engine:
                 self.health.failed(candidate.key, now)
         self.health.ended(candidate.key, attempt.first_content - attempt.started if attempt.first_content else None)
 
-    async def _send_and_forward(
-        self, exchange: Exchange, planned: Plan, attempt: Attempt, candidate: Candidate
-    ) -> UpstreamError | None:
-        provider = self._providers[candidate.account.kind]
-        dialect = self._dialects[exchange.call.dialect]
-        is_native = exchange.call.dialect in provider.dialects
-        request = None if is_native else exchange.messages(dialect)
-        outgoing = provider.encode(exchange.call, request, candidate)
-        self._finish_outgoing(outgoing, exchange, planned, attempt)
-        incoming = await self._transport(outgoing).send(outgoing)
-        try:
-            if not 200 <= incoming.status < 300:
-                body = await self._error_body(incoming, exchange.snapshot.server.bounds.error_bytes)
-                return provider.classify(incoming.status, incoming.headers, body, self._clock.wall())
-            if exchange.call.stream:
-                relay = dialect.relay(exchange.call) if is_native else self._translation(exchange, dialect, provider)
-                return await self._forward_stream(exchange, attempt, incoming, relay, dialect)
-            return await self._forward_whole(exchange, attempt, incoming, dialect, None if is_native else provider)
-        finally:
-            incoming.close()
+    # ── two attempts ──
 
-    async def _error_body(self, incoming: Incoming, limit: int) -> bytes:
-        """Read what the vendor says of its refusal; the status alone says enough if the body is too long or broken."""
-        try:
-            return await incoming.read(limit, cut=True)
-        except UpstreamError:
-            return b""
+    async def _race(
+        self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice]
+    ) -> Opened | UpstreamError | InvalidRequest:
+        """Ask `choice`; if it is silent for longer than it ever is but for one time in twenty, the next one as well."""
+        speed = self._speed(choice.candidate.key, is_stream=exchange.call.stream)
+        after_s = speed.percentile_s()
+        first = self._open(exchange, planned, choice)
 
-    def _transport(self, outgoing: Outgoing) -> Transport:
-        scheme = outgoing.url.partition(":")[0]
-        transport = self._transports.get(scheme)
-        if transport is None:
-            raise UpstreamUnreachable(f"nothing here speaks {scheme}: (a local model that has not been started?)")
-        return transport
+        def second() -> Coroutine[Any, Any, Opened | UpstreamError | InvalidRequest] | None:
+            key, now = queue[0].candidate.key, self._clock.now()
+            if self.health.is_failing(key) or self.health.resting_until(key) > now or not self._hedges.spend():
+                return None
+            return self._open(exchange, planned, queue.pop(0), is_hedge=True)
 
-    def _finish_outgoing(self, outgoing: Outgoing, exchange: Exchange, planned: Plan, attempt: Attempt) -> None:
-        """Give the attempt its name upstream (the witness's join key) and no more time than the exchange has left."""
-        outgoing.headers += (("x-request-id", f"{exchange.request_id}-{attempt.number}"),)
-        attempt.is_sent = True
-        attempt.first_chunk_s = outgoing.timeouts.first_chunk_s
-        left_s = exchange.started + planned.total_s - attempt.started
-        if left_s < outgoing.timeouts.total_s:
-            outgoing.timeouts = outgoing.timeouts.within(left_s)
-
-    def _translation(self, exchange: Exchange, dialect: Dialect, provider: Provider) -> Relay:
-        encoder = dialect.encoder(exchange.call, exchange.request_id, int(exchange.at))
-        return Translation(provider.decoder(), encoder)
-
-    async def _forward_whole(
-        self, exchange: Exchange, attempt: Attempt, incoming: Incoming, dialect: Dialect, translator: Provider | None
-    ) -> UpstreamError | None:
-        """Forward a whole answer: untouched if it is in the client's format, else translated by `translator`."""
-        body = await incoming.read(exchange.snapshot.server.bounds.answer_bytes)
-        output_bytes = 0
-        usage: Usage | None
-        if translator is None:
-            seen = dialect.inspect(body)
-            if isinstance(seen, UpstreamError):
-                return seen
-            usage, output_bytes = seen.usage, seen.output_bytes
+        if after_s is None:
+            opened = await first
         else:
-            reply = translator.decode(body)
-            if isinstance(reply, UpstreamError):
-                return reply
-            usage = reply.usage
-            output_bytes = len(body)
-            body = dialect.encode_reply(reply, exchange.call, int(exchange.at))
-        attempt.first_content = self._clock.now()
-        attempt.book(usage or estimate(exchange.call.input_tokens * 4, output_bytes))
-        exchange.down.answer(200, self._heads.of(exchange, attempt, JSON_HEADERS), body)
-        return None
+            opened = await race(
+                self._tasks,
+                first,
+                second,
+                after_s=after_s,
+                has_won=lambda result: isinstance(result, Opened),
+                discard=lambda late: self._discard(exchange, late),
+            )
+        if isinstance(opened, Opened):
+            for attempt in exchange.attempts:
+                attempt.is_superseded = attempt is not opened.attempt and attempt.error is None
+                if attempt.error is None and attempt.choice is choice:
+                    speed.add((attempt.first_content or self._clock.now()) - attempt.started)
+        return opened
 
-    async def _forward_stream(
-        self, exchange: Exchange, attempt: Attempt, incoming: Incoming, relay: Relay, dialect: Dialect
-    ) -> UpstreamError | None:
-        """Forward a stream as it comes. Returns an error only while the client has seen nothing; raises after."""
-        down = exchange.down
-        try:
-            held = await self._until_content(attempt, incoming, relay)
-            if isinstance(held, UpstreamError):
-                return held
-            attempt.first_content = self._clock.now()
-            down.start(200, self._heads.of(exchange, attempt, SSE_HEADERS))
-            if held:
-                down.write(held)
-            failure = await self._pump(down, incoming, relay)
-        finally:
-            attempt.book(relay.usage or estimate(exchange.call.input_tokens * 4, relay.output_bytes))
-        if failure is not None:
-            _hide_key(failure, attempt.choice.candidate)
-            interrupted = StreamInterrupted(f"The answer broke off: {failure.message}", body=failure.body)
-            down.write(dialect.encode_error_event(interrupted))
-            down.cut()
-            raise interrupted from failure
-        down.finish()
-        incoming.finish()
-        return None
+    def _discard(self, exchange: Exchange, late: Opened | UpstreamError | InvalidRequest) -> None:
+        """Close an answer that began when another was already taken."""
+        if isinstance(late, Opened):
+            late.incoming.close()
+            self._close_attempt(exchange, late.attempt, None)
 
-    async def _until_content(self, attempt: Attempt, incoming: Incoming, relay: Relay) -> bytes | UpstreamError:
-        """Hold back everything until the first real content (or a whole, empty answer), within the first-chunk time."""
-        held = b""
-        while True:
-            data = await incoming.chunk()
-            held += relay.feed(data)
-            if relay.failure is not None:
-                return relay.failure
-            if relay.has_content or relay.is_ended:
-                return held
-            if not data:
-                return UpstreamFault("the stream ended before it said anything", is_ambiguous=True)
-            if self._clock.now() - attempt.started > attempt.first_chunk_s:
-                # Comments keep a connection alive, not a client's patience.
-                return UpstreamTimeout("no content in time", phase="first_chunk", is_ambiguous=True)
-
-    async def _pump(self, down: Downstream, incoming: Incoming, relay: Relay) -> UpstreamError | None:
-        """The hot loop: bytes in, bytes out, until the end marker. Returns what broke it, None if nothing did."""
-        feed, write = relay.feed, down.write
-        is_held = False  # why the sink stopped: the client may have caught up before this task runs again
-
-        def sink(data: bytes) -> bool:
-            nonlocal is_held
-            if out := feed(data):
-                write(out)
-            is_held = down.is_paused
-            return not (relay.is_ended or is_held or relay.failure is not None)
-
-        try:
-            while not relay.is_ended and relay.failure is None:
-                is_held = False
-                await incoming.forward(sink)
-                if is_held:
-                    await down.drain()
-                elif not relay.is_ended and relay.failure is None:
-                    return UpstreamFault("the stream ended without its end marker", is_ambiguous=True)
-        except UpstreamError as failed:
-            return failed
-        return relay.failure
+    def _speed(self, key: str, *, is_stream: bool) -> FirstContents:
+        """What is known of a candidate: the first words of a stream and a whole answer take different times."""
+        name = (key, is_stream)
+        if name not in self._speeds and len(self._speeds) >= KNOWN_SPEEDS:
+            self._speeds.clear()
+        return self._speeds.setdefault(name, FirstContents())
 
 
 def _hide_key(error: UpstreamError, candidate: Candidate) -> None:

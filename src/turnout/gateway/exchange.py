@@ -6,6 +6,7 @@ Plain data for the engine; nothing here waits, and nothing is formatted until it
 from __future__ import annotations
 
 from turnout.core.catalog import Candidate, Snapshot
+from turnout.core.continuation import Parts
 from turnout.core.contracts import Call, Dialect
 from turnout.core.messages import ChatRequest
 from turnout.core.plan import Ask, Choice, Filtered, Index, Plan
@@ -20,6 +21,8 @@ class Attempt:
     """One try at one candidate. Instants are monotonic seconds; 0.0 means it did not come to that.
 
     is_sent: it came as far as the transport; else (a request that cannot be translated) nothing can be owed.
+    input_tokens: an estimate of what was sent, which in a continuation is more than the client's request.
+    is_hedge: it was asked beside a slow first one. is_superseded: it was given up because the other was quicker.
     """
 
     __slots__ = (
@@ -29,7 +32,10 @@ class Attempt:
         "error",
         "first_chunk_s",
         "first_content",
+        "input_tokens",
+        "is_hedge",
         "is_sent",
+        "is_superseded",
         "number",
         "started",
         "step",
@@ -41,6 +47,9 @@ class Attempt:
         self.number = number
         self.started = started
         self.is_sent = False
+        self.input_tokens = 0
+        self.is_hedge = False
+        self.is_superseded = False
         self.first_chunk_s = 0.0
         self.first_content = 0.0
         self.ended = 0.0
@@ -49,6 +58,14 @@ class Attempt:
         self.usage: Usage | None = None
         self.cost_nano_usd: int | None = 0
 
+    def ending(self, outcome: GatewayError | None) -> str:
+        """How it ended, in a word: "ok", an error's code, "superseded". outcome: its exchange's."""
+        if self.error is not None:
+            return self.error.code
+        if self.is_superseded:
+            return "superseded"
+        return "ok" if outcome is None else outcome.code
+
     def book(self, usage: Usage) -> None:
         """Note what was used, and what that costs (None: unpriced). A later count replaces an earlier one."""
         self.usage = usage
@@ -56,7 +73,10 @@ class Attempt:
 
 
 class Exchange:
-    """One client request. at: Unix seconds when it came; the other instants are monotonic. decided: None before the plan."""
+    """One client request. at: Unix seconds when it came; the other instants are monotonic. decided: None before the plan.
+
+    parts: set once an answer that may be continued has begun.
+    """
 
     __slots__ = (
         "ask",
@@ -68,6 +88,7 @@ class Exchange:
         "ended",
         "index",
         "outcome",
+        "parts",
         "request",
         "request_id",
         "started",
@@ -95,6 +116,7 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.outcome: GatewayError | None = None
         self.request: ChatRequest | None = None
+        self.parts: Parts | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -104,8 +126,7 @@ class Exchange:
     @property
     def gave_up(self) -> str:
         """Why no further attempt was made, "" if it was not a decision that ended the request."""
-        step = self.attempts[-1].step if self.attempts else None
-        return step.reason if isinstance(step, GiveUp) else ""
+        return next((one.step.reason for one in self.attempts if isinstance(one.step, GiveUp)), "")
 
     def begin_attempt(self, choice: Choice, now: float) -> Attempt:
         """Note that a candidate is tried."""
@@ -113,11 +134,15 @@ class Exchange:
         self.attempts.append(attempt)
         return attempt
 
-    def pass_over(self, choice: Choice, why: InvalidRequest) -> None:
-        """Take back the attempt just begun: its vendor's format cannot say what is asked, so nothing was sent."""
-        self.attempts.pop()
+    def failed_by(self, error: UpstreamError) -> Attempt:
+        """Return the attempt that `error` ended: where two ran beside each other it need not be the last."""
+        return next(attempt for attempt in self.attempts if attempt.error is error)
+
+    def pass_over(self, attempt: Attempt, why: InvalidRequest) -> None:
+        """Take back an attempt just begun: its vendor's format cannot say what is asked, so nothing was sent."""
+        self.attempts.remove(attempt)
         if isinstance(self.decided, Plan):
-            candidate = choice.candidate
+            candidate = attempt.choice.candidate
             unfit = Filtered(
                 candidate.model.name, candidate.account.name, "format", f"cannot be asked this: {why.message}"
             )
@@ -136,8 +161,10 @@ class Exchange:
             count += 1
         return count
 
-    def messages(self, dialect: Dialect) -> ChatRequest:
-        """The request free of its format, made once however many candidates need it."""
+    def messages(self, dialect: Dialect, call: Call) -> ChatRequest:
+        """The request free of its format, made once however many candidates need it. call: ours, or a continuation of it."""
+        if call is not self.call:
+            return dialect.to_messages(call)
         if self.request is None:
             self.request = dialect.to_messages(self.call)
         return self.request
@@ -174,7 +201,7 @@ class AnswerHeads:
             (b"x-turnout-attempts", b"%d" % attempt.number),
             *labels,
         ]
-        if attempt.number > 1:
+        if len(exchange.attempts) > 1:
             tried = ", ".join(one.choice.candidate.key for one in exchange.attempts)
             head.append((b"x-turnout-tried", _value(tried)))
         price = candidate.price

@@ -232,14 +232,14 @@ class ResponseReader:
         self._before.clear()
         self._parts.clear()
 
-    def feed(self, data: bytes) -> str:
-        """Take what the socket gave. Returns what is wrong with it, "" if nothing is. O(len(data)). Never raises."""
+    def feed(self, data: bytes | memoryview) -> str:
+        """Take what the socket gave; nothing of `data` itself is kept. Returns what is wrong with it, "" if nothing is. O(len(data)). Never raises."""
         if self.is_complete:
             self.has_surplus = True
             return ""
         if not self.has_head:
             self.is_touched = True
-            self._before.append(data)
+            self._before.append(bytes(data))
         self._quiet += len(data)
         buffered = self.buffered
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from turnout.core.catalog import Model, Snapshot
 from turnout.core.plan import Plan
-from turnout.core.retry import Again, Decision, GiveUp, Next
+from turnout.core.retry import Again, GiveUp, Next
 from turnout.core.trace import AttemptTrace, Trace, begin
-from turnout.errors import GatewayError
+from turnout.errors import GatewayError, NoCandidate, UpstreamError
 from turnout.gateway.exchange import Attempt, Exchange
 from turnout.gateway.telemetry import Telemetry
 
@@ -27,9 +27,13 @@ def count(telemetry: Telemetry, exchange: Exchange) -> None:
     for attempt in exchange.attempts:
         candidate = attempt.choice.candidate
         model, provider = label(candidate.model, exchange.snapshot), candidate.account.name
-        if attempt.error is None and attempt.first_content:
+        told = attempt.ending(outcome)
+        if attempt.error is None and attempt.first_content and not attempt.is_superseded:
             answered = attempt
-        told = attempt.error.code if attempt.error is not None else "ok" if outcome is None else outcome.code
+        if attempt.is_hedge:
+            telemetry.hedges["won" if attempt is answered else "lost"] += 1
+        if attempt.first_content and isinstance(attempt.step, Again | Next):
+            telemetry.continuations += 1
         telemetry.attempts[model, provider, told] += 1
         if (usage := attempt.usage) is not None:
             telemetry.tokens[model, "input", usage.basis] += usage.input_tokens
@@ -81,7 +85,7 @@ def to_trace(exchange: Exchange) -> Trace:
     trace.attempts = attempts
     trace.outcome = "ok" if outcome is None else outcome.code
     trace.status = 200 if outcome is None else outcome.status
-    trace.message = "" if outcome is None else outcome.message
+    trace.message = "" if outcome is None else _plainly(outcome, len(attempts))
     trace.total_s = exchange.ended - started
     trace.cost_nano_usd = total if is_priced else None
     return trace
@@ -90,6 +94,8 @@ def to_trace(exchange: Exchange) -> Trace:
 def _attempt(attempt: Attempt, started: float, outcome: GatewayError | None) -> AttemptTrace:
     candidate = attempt.choice.candidate
     error = attempt.error
+    usage = attempt.usage
+    is_whole = error is None and outcome is None and attempt.first_content > 0.0 and not attempt.is_superseded
     return AttemptTrace(
         candidate.model.name,
         candidate.account.name,
@@ -97,24 +103,37 @@ def _attempt(attempt: Attempt, started: float, outcome: GatewayError | None) -> 
         attempt.started - started,
         attempt.first_content - started if attempt.first_content else None,
         attempt.ended - started,
-        error.code if error is not None else "ok" if outcome is None else outcome.code,
+        attempt.ending(outcome),
         None if error is None else error.vendor_status,
-        "" if error is None else error.message,
-        _told(attempt.step),
-        attempt.usage,
+        "" if error is None else error.plain,
+        _told(attempt),
+        usage,
         attempt.cost_nano_usd,
+        is_whole and usage is not None and usage.basis != "exact",
     )
 
 
-def _told(step: Decision | None) -> str:
+def _plainly(outcome: GatewayError, tries: int) -> str:
+    """The final error without the words of vendors, which may quote the prompt: a trace is read by others than who asked."""
+    if isinstance(outcome, UpstreamError):
+        return f"{outcome.model} at {outcome.provider}: {outcome.plain}"
+    if isinstance(outcome, NoCandidate) and tries:
+        return f"Every candidate failed ({tries} tries)."
+    return outcome.plain
+
+
+def _told(attempt: Attempt) -> str:
     """What followed a failed attempt, in words."""
-    match step:
+    if attempt.is_superseded:
+        return "given up, as the other of the two was quicker"
+    goes_on = ", which goes on with the text" if attempt.first_content else ""
+    match attempt.step:
         case Again(delay_s):
-            return f"the same once more, after {delay_s:.2f} s"
+            return f"the same once more, after {delay_s:.2f} s{goes_on}"
         case Next(0):
-            return "the next candidate"
+            return f"the next candidate{goes_on}"
         case Next(skip):
-            return f"a later candidate, past {skip} that are failing too"
+            return f"a later candidate, past {skip} that are failing too{goes_on}"
         case GiveUp(reason):
             return reason
         case _:

@@ -2,13 +2,15 @@
 
 What changes while it runs, changes here: a new config file (on SIGHUP or when the file changes; all valid or nothing
 changes) and rollout percentages (set through the admin API, or by `turnout rollout set` in another process, through the
-state file). Both build a new Snapshot and swap one reference; requests under way keep theirs.
+state file). Both build a new Snapshot and swap one reference; requests under way keep theirs. Reading a config takes
+25 ms and more, and a state file may be locked by somebody: so this happens in threads, one at a time, not on the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,15 +18,18 @@ from turnout import policies, providers
 from turnout.config.environment import Environment
 from turnout.config.load import Loaded, load
 from turnout.config.rollouts import with_base_url
+from turnout.core.admission import Admission
 from turnout.core.catalog import Bounds, Secret, Snapshot
 from turnout.core.health import Health
 from turnout.core.plan import Index
+from turnout.core.redact import Secrets, secrets_of
 from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError, StoreError
 from turnout.gateway.clock import Clock
 from turnout.gateway.engine import Engine
 from turnout.gateway.exchange import Exchange
 from turnout.gateway.keys import open_ring
+from turnout.gateway.lag import LagTimer
 from turnout.gateway.local_model import LocalModel
 from turnout.gateway.overlay import news, overlaid, prepared, set_rollout, superseded
 from turnout.gateway.recorder import Recorder
@@ -39,6 +44,9 @@ from turnout.stores.sqlite import SqliteStateStore, SqliteTraceStore
 WATCH_S = 0.25
 """How often the config file's stamp and the state file's version are looked at. A file is read once it has stood still
 from one look to the next, since many editors empty it before they write: a change holds within a second."""
+
+LOCKED_S = 1.0
+"""How long a file of ours that another process has locked is waited for, by a thread; a stop waits for that thread."""
 
 _log = logging.getLogger("turnout.service")
 
@@ -55,18 +63,27 @@ class Service:
         self._config = config
         self._loaded = loaded
         home = Path(loaded.snapshot.server.home)
-        self.state = SqliteStateStore(home / "state.sqlite3")
-        self.traces = SqliteTraceStore(home / "traces.sqlite3", bound=loaded.snapshot.server.trace_rows)
+        self.state = SqliteStateStore(home / "state.sqlite3", locked_s=LOCKED_S)
+        self.traces = SqliteTraceStore(
+            home / "traces.sqlite3", bound=loaded.snapshot.server.trace_rows, locked_s=LOCKED_S
+        )
         self.ring, self.new_master_key = open_ring(
             self.state, clock, loaded.snapshot.server.master_key, renew=renew_key
         )
         self.telemetry = Telemetry(clock.wall())
+        self.admission = Admission(loaded.snapshot.server.concurrency)
+        self._lag = LagTimer(clock.now, self._on_lag)
         self.is_ready = False
         self._recorder = Recorder(self.traces, self.telemetry)
         self._locals: dict[str, LocalModel] = {}
         self._local_key = Secret(clock.token())
+        self.secrets = Secrets(self.new_master_key, self._local_key.reveal())
         self._local_urls: dict[str, str] = {}
         self._tasks = Tasks()
+        self._started_with = loaded.snapshot
+        self._changing = threading.RLock()
+        self._is_closed = False
+        self._told_to_reload = asyncio.Event()
         self._providers = providers.installed()
         self._transports: dict[str, Transport] = {}
         self._stamps = _stamps(loaded.watched_files)
@@ -104,11 +121,14 @@ class Service:
         self._transports.update(http=http, https=http, simulated=SimulatedTransport(self.clock))
         await self._start_local_models()
         self._tasks.start(self._watch(), "watch config and rollouts")
+        self._tasks.start(self._reload_when_told(), "reload when told")
+        self._lag.start()
         self.is_ready = True
 
     async def stop(self) -> None:
         """Stop the watchers, write what waits, close everything. Safe to call twice."""
         self.is_ready = False
+        self._lag.stop()
         await self._tasks.stop()
         await self._recorder.flush()
         for local in self._locals.values():
@@ -116,21 +136,33 @@ class Service:
         for transport in set(self._transports.values()):
             await transport.close()
         self._transports.clear()
-        self.traces.close()
-        self.state.close()
+        await asyncio.to_thread(self._close_stores)
+
+    def _close_stores(self) -> None:
+        with self._changing:  # a thread may be in the middle of a change: its task was cancelled, it was not
+            self._is_closed = True
+            self.traces.close()
+            self.state.close()
 
     async def _start_local_models(self) -> None:
-        for name, account in self.snapshot.accounts.items():
-            if (account.base_url or self._providers[account.kind].base_url).startswith("local:"):
-                local = self._locals[name] = LocalModel(api_key=self._local_key)
-                self._local_urls[name] = await local.start()
+        for name in self._local_accounts(self.snapshot):
+            local = self._locals[name] = LocalModel(api_key=self._local_key)
+            self._local_urls[name] = await local.start()
         if self._local_urls:
             self._install(self._loaded.snapshot)
+
+    def _local_accounts(self, snapshot: Snapshot) -> list[str]:
+        return [
+            name
+            for name, account in snapshot.accounts.items()
+            if (account.base_url or self._providers[account.kind].base_url).startswith("local:")
+        ]
 
     # ── what changes ──
 
     def _overlaid(self, snapshot: Snapshot) -> Snapshot:
         """Lay what was set at run time over what the files say: rollout percentages, and where local models listen."""
+        self.secrets.learn(secrets_of(snapshot))
         snapshot = overlaid(snapshot, self._changes)
         for name, url in self._local_urls.items():
             if name in snapshot.accounts:
@@ -146,8 +178,22 @@ class Service:
     def _install(self, snapshot: Snapshot) -> None:
         self.engine.install(Index.of(self._overlaid(snapshot)))
 
+    def reload_soon(self) -> None:
+        """Read the config again, without waiting for it: for a signal. Told often meanwhile, once more is enough."""
+        self._told_to_reload.set()
+
+    async def _reload_when_told(self) -> None:
+        while True:
+            await self._told_to_reload.wait()
+            self._told_to_reload.clear()
+            await asyncio.to_thread(self.reload)
+
     def reload(self) -> tuple[str, ...]:
-        """Read the config again. Return the problems; with any, nothing has changed."""
+        """Read the config again. Return the problems; with any, nothing has changed. From any thread; blocks it."""
+        with self._changing:
+            return () if self._is_closed else self._reload()
+
+    def _reload(self) -> tuple[str, ...]:
         self._look_for_changes()  # first: what was set just now was set under the config that is in force
         before = _stamps(self._loaded.watched_files)  # before it is read: what is written meanwhile is a change to come
         try:
@@ -164,15 +210,30 @@ class Service:
         except StoreError as error:
             _log.error("the state file cannot be read: %s", error.message)
         self._install(loaded.snapshot)
+        self.traces.bound = loaded.snapshot.server.trace_rows
         if changed:
             _log.warning("config revision %s in force", loaded.snapshot.revision)
+            if late := self._needs_restart(loaded.snapshot):
+                _log.warning("needs a restart (or `turnout serve --take-over`) to take effect: %s", ", ".join(late))
         return ()
 
+    def _needs_restart(self, wanted: Snapshot) -> list[str]:
+        """What `wanted` says otherwise than the config we started with, and only a start can do."""
+        before, after = self._started_with.server, wanted.server
+        names = ("host", "port", "master_key", "home")
+        late = [f"server.{name}" for name in names if getattr(before, name) != getattr(after, name)]
+        models = [name for name in self._local_accounts(wanted) if name not in self._local_urls]
+        return late + [f"providers.{name} (a local model)" for name in models]
+
     def set_rollout(self, name: str, percent: float, by: str) -> None:
-        """Set a rollout's percentage, now and after a restart. Raises StoreError, ValueError on an unknown name."""
-        set_rollout(self.state, self._loaded.snapshot, name, percent, at=self.clock.wall(), by=by)
-        self._changes = self.state.rollout_changes()
-        self._install(self._loaded.snapshot)
+        """Set a rollout's percentage, now and after a restart. Raises StoreError, ValueError on an unknown name.
+
+        From any thread; blocks it.
+        """
+        with self._changing:
+            set_rollout(self.state, self._loaded.snapshot, name, percent, at=self.clock.wall(), by=by)
+            self._changes = self.state.rollout_changes()
+            self._install(self._loaded.snapshot)
 
     async def _watch(self) -> None:
         seen = self._stamps
@@ -180,26 +241,27 @@ class Service:
             await asyncio.sleep(WATCH_S)
             stamps = _stamps(self._loaded.watched_files)
             if stamps == self._stamps:
-                self._look_for_changes()
+                await asyncio.to_thread(self._look_for_changes)
             elif stamps == seen:
                 self._stamps = stamps
-                self.reload()
+                await asyncio.to_thread(self.reload)
             seen = stamps
 
     def _look_for_changes(self) -> None:
         """Take what another process has set since the last look."""
-        try:
-            version = self.state.version()
-            if version == self._state_version:
-                return
-            for change in news(self._loaded.snapshot, self._changes, self.state.rollout_changes()):
-                self.state.add_rollout_change(change)
-            self._changes = self.state.rollout_changes()
-            self._state_version = version
-        except StoreError as error:
-            _log.error("the state file cannot be read: %s", error.message)
-        else:
-            self._install(self._loaded.snapshot)
+        with self._changing:
+            try:
+                version = self._state_version if self._is_closed else self.state.version()
+                if version == self._state_version:
+                    return
+                for change in news(self._loaded.snapshot, self._changes, self.state.rollout_changes()):
+                    self.state.add_rollout_change(change)
+                self._changes = self.state.rollout_changes()
+                self._state_version = version
+            except StoreError as error:
+                _log.error("the state file cannot be read: %s", error.message)
+            else:
+                self._install(self._loaded.snapshot)
 
     # ── what is told ──
 
@@ -211,14 +273,26 @@ class Service:
         count(self.telemetry, exchange)
         self._recorder.record(to_trace(exchange))
 
+    def _on_lag(self, lag_s: float, elapsed_s: float) -> None:
+        telemetry = self.telemetry
+        telemetry.lag_s = lag_s
+        telemetry.longest_lag_s = max(telemetry.longest_lag_s, lag_s)
+        self.admission.resize(self.snapshot.server.concurrency)  # here, since a config is read in a thread
+        self.admission.observe(lag_s, elapsed_s)
+
     async def flush_traces(self) -> None:
         """Write the traces that wait."""
         await self._recorder.flush()
 
     def metrics(self) -> bytes:
         """Return the Prometheus text."""
-        self.telemetry.resting = dict(self.engine.health.resting(self.clock.now()))
-        return self.telemetry.render(self.clock.wall())
+        telemetry = self.telemetry
+        telemetry.resting = dict(self.engine.health.resting(self.clock.now()))
+        telemetry.room = self.admission.room
+        telemetry.tasks = len(asyncio.all_tasks())
+        text = telemetry.render(self.clock.wall())
+        telemetry.longest_lag_s = telemetry.lag_s
+        return text
 
 
 def _stamps(paths: Iterable[Path]) -> Mapping[Path, tuple[int, int, int]]:

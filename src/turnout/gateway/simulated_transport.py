@@ -213,7 +213,7 @@ class SimulatedTransport:
             outgoing.method,
             f"{parts.path}?{parts.query}" if parts.query else parts.path,
             outgoing.headers,
-            outgoing.body,
+            bytes(outgoing.body),
             now=self._clock.now(),
             wall=self._clock.wall(),
         )

@@ -51,13 +51,20 @@ class Telemetry:
     def __init__(self, started_wall: float) -> None:
         self.started_wall = started_wall
         self.in_flight = 0
+        self.tasks = 0
         self.traces_dropped = 0
+        self.room = 0
+        self.lag_s = 0.0
+        self.longest_lag_s = 0.0
+        self.shed: dict[str, int] = defaultdict(int)
         self.errors: dict[tuple[str, int], int] = defaultdict(int)
         self.requests: dict[tuple[str, str, int], int] = defaultdict(int)
         self.durations: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
         self.first_chunks: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
         self.attempts: dict[tuple[str, str, str], int] = defaultdict(int)
         self.fallbacks: dict[str, int] = defaultdict(int)
+        self.hedges: dict[str, int] = defaultdict(int)
+        self.continuations = 0
         self.tokens: dict[tuple[str, str, str], int] = defaultdict(int)
         self.cost_nano_usd: dict[tuple[str, str], int] = defaultdict(int)
         self.arms: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -69,6 +76,19 @@ class Telemetry:
         yield info
         yield GaugeMetricFamily("turnout_uptime_seconds", "Since start.", value=now_wall - self.started_wall)
         yield GaugeMetricFamily("turnout_concurrent_requests", "Exchanges under way.", value=self.in_flight)
+        yield GaugeMetricFamily("turnout_tasks", "Tasks of the event loop.", value=self.tasks)
+        yield GaugeMetricFamily(
+            "turnout_concurrency_room", "Exchanges that may be under way before some are refused.", value=self.room
+        )
+        yield _counters("turnout_shed", "Requests refused so that the others are served.", ["reason"], self.shed)
+        lag = GaugeMetricFamily(
+            "turnout_loop_lag_seconds",
+            "How late the event loop was: last, and at most since the last scrape.",
+            labels=["of"],
+        )
+        lag.add_metric(["last"], self.lag_s)
+        lag.add_metric(["max"], self.longest_lag_s)
+        yield lag
         yield CounterMetricFamily(
             "turnout_traces_dropped", "Traces that found the queue full.", value=self.traces_dropped
         )
@@ -88,6 +108,8 @@ class Telemetry:
             self.attempts,
         )
         yield _counters("turnout_fallbacks", "Exchanges that a later candidate answered.", ["task"], self.fallbacks)
+        yield _counters("turnout_hedges", "Second attempts beside a slow first one.", ["result"], self.hedges)
+        yield CounterMetricFamily("turnout_continuations", "Broken texts that went on.", value=self.continuations)
         yield _counters(
             "turnout_tokens", "Tokens, by kind and basis of the count.", ["model", "kind", "basis"], self.tokens
         )

@@ -17,7 +17,7 @@ from typing import Protocol
 from turnout.core.catalog import Timeouts
 from turnout.core.contracts import Headers, Outgoing
 from turnout.errors import InternalError, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from turnout.gateway.connection import UNREAD_BYTES, Connection, Sink
+from turnout.gateway.connection import READ_BYTES, WHOLE_BYTES, Connection, Sink
 from turnout.gateway.dial import Dialer
 from turnout.gateway.http1 import HeadWriter, Origin, Target, decode_headers, parse_target
 from turnout.gateway.pool import Pool
@@ -150,6 +150,8 @@ class HttpIncoming:
             return
         if connection.failure is None:
             await connection.pour(sink)
+            if connection.reader.buffered:
+                return  # it came in the same turn, after the sink had enough: next time it is given first
             self.take()  # the sink has had everything: this only sees the end
         if connection.failure is not None and not self._has_ended:
             raise connection.failure
@@ -176,7 +178,7 @@ class HttpIncoming:
                 if cut:
                     break
                 raise connection.failure
-            await connection.wait(min(UNREAD_BYTES, room + 1))
+            await connection.wait(min(WHOLE_BYTES, room + 1))
         return b"".join(pieces)[:limit]
 
     def finish(self) -> None:
@@ -209,7 +211,7 @@ class HttpTransport:
     max_per_origin: connections at once; requests beyond it wait within their connect timeout.
     """
 
-    __slots__ = ("_dialer", "_live", "_loop", "_pool", "_targets", "_writer")
+    __slots__ = ("_buffer", "_dialer", "_live", "_loop", "_pool", "_targets", "_writer")
 
     def __init__(
         self,
@@ -223,6 +225,7 @@ class HttpTransport:
         self._pool: Pool[Connection] = Pool(
             max_idle_per_origin=max_idle_per_origin, idle_keep_s=idle_keep_s, max_per_origin=max_per_origin
         )
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._dialer = Dialer()
         self._live: set[Connection] = set()
         self._targets: dict[tuple[str, str, str], Target] = {}
@@ -286,7 +289,7 @@ class HttpTransport:
             raise UpstreamTimeout(text, phase="connect", is_ambiguous=False) from error
 
     async def _open(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> Connection:
-        connection = Connection(origin, self._pool, self._live, loop)
+        connection = Connection(origin, self._pool, self._live, loop, self._buffer)
         try:
             await self._dialer.dial(origin, connection)
         except BaseException:

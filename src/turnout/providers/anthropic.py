@@ -1,4 +1,4 @@
-"""Speaks Anthropic's Messages API: POST /v1/messages, whole and streamed, for clients of any dialect.
+"""Speaks Anthropic's Messages API to a vendor: POST /v1/messages, whole and streamed, for clients of any dialect.
 
 The wire is core/anthropic_requests.py and core/anthropic_replies.py; here are address, headers and what an account needs.
 Source: Anthropic's reference, versioning and errors pages.
@@ -6,11 +6,15 @@ Source: Anthropic's reference, versioning and errors pages.
 
 from __future__ import annotations
 
+import msgspec
+
 from turnout.core.anthropic_replies import MessageDecoder, read_message
-from turnout.core.anthropic_requests import write_messages
+from turnout.core.anthropic_requests import DEFAULT_MAX_TOKENS, write_messages
 from turnout.core.catalog import Account, Candidate
 from turnout.core.contracts import Call, Decoder, Headers, Outgoing
 from turnout.core.messages import ChatRequest, Reply
+from turnout.core.openai_fields import join
+from turnout.core.pieces import Pieces
 from turnout.core.vendor_errors import classify
 from turnout.errors import InvalidRequest, UpstreamError
 
@@ -24,7 +28,7 @@ class Anthropic:
     """The provider `anthropic`."""
 
     name = "anthropic"
-    dialects: frozenset[str] = frozenset()
+    dialects = frozenset({"anthropic_messages"})
     base_url = ADDRESS
 
     def prepare(self, candidate: Candidate) -> object:  # noqa: ARG002 - the protocol's
@@ -32,8 +36,10 @@ class Anthropic:
         return None
 
     def encode(self, call: Call, request: ChatRequest | None, candidate: Candidate) -> Outgoing:
-        """One upstream request. Raises InvalidRequest for embeddings, which Anthropic has none of. O(bytes)."""
-        if request is None or call.kind != "chat":
+        """One upstream request; request is None for a client that speaks this format: then its members go out, with the
+        model renamed. Raises InvalidRequest for embeddings, which Anthropic has none of. O(bytes).
+        """
+        if call.kind != "chat":
             raise InvalidRequest(f"{candidate.model.name} cannot serve this kind of request.", param="model")
         account = candidate.account
         headers = [("content-type", "application/json"), ("anthropic-version", VERSION)]
@@ -42,7 +48,9 @@ class Anthropic:
         return Outgoing(
             url=f"{(account.base_url or ADDRESS).removesuffix('/v1')}/v1/messages",
             headers=(*headers, *account.headers),
-            body=write_messages(request, candidate.id, candidate.model.max_output_tokens),
+            body=_renamed(call, candidate)
+            if request is None
+            else write_messages(request, candidate.id, candidate.model.max_output_tokens),
             timeouts=account.timeouts,
             proxy_url=account.proxy_url,
             ca_file=account.ca_file,
@@ -65,6 +73,15 @@ class Anthropic:
         if account.api_key or account.base_url not in {"", ADDRESS}:
             return ""
         return f"provider {account.name} needs a key: set ANTHROPIC_API_KEY"
+
+
+def _renamed(call: Call, candidate: Candidate) -> bytes | Pieces:
+    """The client's own members, for this model; with the bound that is required here, if the client gave none."""
+    fields = {**call.fields, "model": msgspec.Raw(msgspec.json.encode(candidate.id))}
+    if call.max_output_tokens is None:
+        limit = candidate.model.max_output_tokens or DEFAULT_MAX_TOKENS
+        fields["max_tokens"] = msgspec.Raw(b"%d" % limit)
+    return join(fields, call.size)
 
 
 PROVIDER = Anthropic()

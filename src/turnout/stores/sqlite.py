@@ -49,53 +49,71 @@ def _map_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error}. Is the disk full, or the file not ours to write?") from error
 
 
-def _open(path: Path, schema: str, synchronous: str) -> sqlite3.Connection:
+OPEN_S = 5.0
+"""How long a start waits for a file that another process has locked: several may start at once."""
+
+RECOUNT_BATCHES = 32
+"""How many batches we write between two looks at what other processes wrote to the same file: 8 s at 4 batches a second."""
+
+
+def _open(path: Path, schema: str, synchronous: str, locked_s: float) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=OPEN_S)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.executescript(schema)
+    database.execute(f"PRAGMA busy_timeout = {locked_s * 1000:.0f}")
     return database
 
 
 class SqliteTraceStore:
-    """Traces, at most `bound` of them (to within a batch). One thread at a time writes; reading may come from any.
+    """Traces, at most `bound` of them (to within a batch, and RECOUNT_BATCHES of them where several processes write).
+    One thread at a time writes; reading may come from any. locked_s: how long a locked file is waited for.
 
     A batch is one row, its traces are lines: a row per trace cost 20 µs of CPU a request (an index entry in random
     order, a page or two), a line costs 1 µs. Request ids begin with their time, so a batch's first and last id tell
     whether a trace may be in it.
     """
 
-    def __init__(self, path: Path, *, bound: int = 50_000) -> None:
+    def __init__(self, path: Path, *, bound: int = 50_000, locked_s: float = OPEN_S) -> None:
         self._path = path
-        self._bound = bound
+        self.bound = bound
         with _map_errors(path):
-            self._database = _open(path, _TRACES, "NORMAL")
-            self._kept = self._database.execute("SELECT coalesce(sum(traces), 0) FROM batch").fetchone()[0]
+            self._database = _open(path, _TRACES, "NORMAL", locked_s)
+            self._cursor = (
+                self._database.cursor()
+            )  # for all writing: Python remembers up to 200 that have been thrown away
+            self._kept = self._count()
+        self._until_recount = RECOUNT_BATCHES
+
+    def _count(self) -> int:
+        return int(self._cursor.execute("SELECT coalesce(sum(traces), 0) FROM batch").fetchone()[0])
 
     def add(self, ids: Sequence[str], lines: bytes) -> None:
         """Keep one batch; the oldest beyond the bound go. O(bytes)."""
+        cursor = self._cursor
         with _map_errors(self._path):
-            self._database.execute("BEGIN IMMEDIATE")
+            cursor.execute("BEGIN IMMEDIATE")
             try:
-                self._database.execute(
+                cursor.execute(
                     "INSERT INTO batch (first_id, last_id, traces, body) VALUES (?, ?, ?, ?)",
                     (min(ids), max(ids), len(ids), lines),
                 )
+                self._until_recount -= 1
                 kept = self._kept + len(ids)
-                while kept > self._bound:
-                    seq, traces = self._database.execute(
-                        "SELECT seq, traces FROM batch ORDER BY seq LIMIT 1"
-                    ).fetchone()
+                if self._until_recount <= 0:
+                    self._until_recount, kept = RECOUNT_BATCHES, self._count()
+                while kept > self.bound:
+                    seq, traces = cursor.execute("SELECT seq, traces FROM batch ORDER BY seq LIMIT 1").fetchone()
                     if kept == traces:
                         break  # one batch larger than the bound: it stays until the next one comes
-                    self._database.execute("DELETE FROM batch WHERE seq = ?", (seq,))
+                    cursor.execute("DELETE FROM batch WHERE seq = ?", (seq,))
                     kept -= traces
-                self._database.execute("COMMIT")
+                cursor.execute("COMMIT")
                 self._kept = kept
             except sqlite3.Error:
-                self._database.execute("ROLLBACK")
+                cursor.execute("ROLLBACK")
                 raise
 
     def get(self, request_id: str) -> bytes | None:
@@ -130,12 +148,13 @@ class SqliteTraceStore:
 
 
 class SqliteStateStore:
-    """Facts and rollout changes, durable at once."""
+    """Facts and rollout changes, durable at once. locked_s: how long a locked file is waited for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, locked_s: float = OPEN_S) -> None:
         self._path = path
         with _map_errors(path):
-            self._database = _open(path, _STATE, "FULL")
+            self._database = _open(path, _STATE, "FULL", locked_s)
+            self._watching = self._database.cursor()  # for `version`, which is asked four times a second
 
     def get_fact(self, name: str) -> bytes | None:
         """Return a fact, None if it was never written."""
@@ -177,7 +196,7 @@ class SqliteStateStore:
     def version(self) -> int:
         """SQLite's own counter of other connections' commits, plus our changes (data_version shows only others')."""
         with _map_errors(self._path):
-            other = self._database.execute("PRAGMA data_version").fetchone()[0]
+            other = self._watching.execute("PRAGMA data_version").fetchone()[0]
         return int(other) * 1_000_000 + self._database.total_changes
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from turnout.core.simulation.script import (
     CHUNKED,
     NO_BODY,
     UNTIL_CLOSE,
+    Body,
     Close,
     End,
     Head,
@@ -352,3 +353,25 @@ def test_a_big_error_is_as_big_as_it_says() -> None:
     assert head(one).length == len(sent(one)) + one.endless.times * len(does.BLOCK)
     assert head(one).length >= 114_000_000
     assert one.tail == [End()]
+
+
+def test_a_long_stream_says_its_first_words_again_and_again() -> None:
+    """At least as many bytes as asked, in blocks of whole events; then what was to come, to a proper end."""
+    one = stream()
+    does.long(one, "100000")
+    assert EVENTS[:3] == one.pieces
+    assert isinstance(one.endless, Repeat)
+    assert one.endless.times is not None
+    word = EVENTS[2].data
+    assert one.endless.data == word * (does.LONG_BLOCK_BYTES // len(word))
+    assert 100_000 <= one.endless.times * len(one.endless.data) < 100_000 + does.LONG_BLOCK_BYTES
+    rest = [Body(piece.data, piece.tokens, piece.is_usage) for piece in EVENTS[3:]]
+    assert [*rest, End()] == one.tail
+
+
+def test_what_is_no_stream_is_not_made_long() -> None:
+    """A plain answer has no events."""
+    one = plain()
+    does.long(one, "100000")
+    assert sent(one) == WHOLE
+    assert one.endless is None

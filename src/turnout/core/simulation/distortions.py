@@ -16,6 +16,7 @@ from turnout.core.simulation.script import (
     NO_BODY,
     UNTIL_CLOSE,
     Action,
+    Body,
     Close,
     End,
     Interim,
@@ -27,6 +28,8 @@ from turnout.core.simulation.script import (
 Apply = Callable[[Draft, str], None]
 
 BLOCK = b"x" * 65536
+LONG_BLOCK_BYTES = 16 * 1024
+"""How much of a long stream is written at once: little, because hundreds of them may stand still at the same time."""
 HTML = b"<!DOCTYPE html><html><head><title>Simulated</title></head><body><h1>We will be right back</h1></body></html>\n"
 ELSEWHERE = "http://127.0.0.1:9/elsewhere"
 """Where redirects point: the discard port, so that one who follows finds nobody."""
@@ -229,6 +232,19 @@ def line_ends(draft: Draft, arg: str) -> None:
 def bom(draft: Draft, _arg: str) -> None:
     """Begin with a byte order mark."""
     draft.pieces.insert(0, Piece(b"\xef\xbb\xbf", "comment"))
+
+
+def long(draft: Draft, arg: str) -> None:
+    """Say a stream's first words again and again, N bytes of them or a little more, and then the rest."""
+    place = next((place for place, piece in enumerate(draft.pieces) if piece.role == "content"), None)
+    if place is None:
+        return
+    event = draft.pieces[place].data
+    block = event * max(1, LONG_BLOCK_BYTES // len(event))
+    draft.endless = Repeat(block, -(-int(arg) // len(block)))
+    rest = draft.pieces[place + 1 :]
+    draft.tail = [*(Body(piece.data, piece.tokens, piece.is_usage) for piece in rest), *draft.tail]
+    del draft.pieces[place + 1 :]
 
 
 def endless(draft: Draft, _arg: str) -> None:

@@ -117,6 +117,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "error-chunk": Kind("the same in OpenRouter's form", _error_chunk, "N", "0"),
         USAGE: Kind("a usage that cannot be right", does.nothing, "|".join(FORMS), FORMS[0]),
         TOKENS: Kind("an answer of N tokens, whatever max_tokens says", does.nothing, "N", "1000"),
+        "long": Kind("a stream of N bytes, its first words again and again", does.long, "N", "10485760"),
         HUGE_EVENT: Kind("N characters in a single event", does.nothing, "N", "1048576"),
         # how it is written
         "slow": Kind("one byte a write, S seconds between", does.slices(1), "S", "0"),
