@@ -5,6 +5,7 @@ import socket
 
 from tests.api.test_server import exchange_bytes, serving
 from turnout.core.catalog import Bounds
+from turnout.core.pieces import LARGE_BYTES
 from turnout.errors import ClientDisconnected
 
 
@@ -98,6 +99,27 @@ async def test_nothing_of_a_request_outlives_its_answer_on_an_idle_connection():
         assert (sent, held_meanwhile) == (100_000, 0)
         assert (exchange.body, exchange.headers, exchange.scope) == (b"", {}, {})
         writer.close()
+
+
+async def test_a_large_body_is_handed_on_in_the_buffer_that_it_came_into():
+    """T43: a copy would be as much memory again. A small one is a `bytes`, which is quicker to read."""
+    read = []
+
+    async def app(exchange, scope):
+        received = exchange.body
+        body = await exchange.read()
+        read.append((body, body is received))
+        exchange.answer(200, [], b"")
+
+    async with serving(app, Bounds()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for length in (LARGE_BYTES, LARGE_BYTES + 1):
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % length)
+            writer.write(b"b" * length)
+            await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert [(b"b" * LARGE_BYTES, False), (b"b" * (LARGE_BYTES + 1), True)] == read
+    assert [bytes, bytearray] == [type(body) for body, _ in read]
 
 
 async def test_one_who_takes_little_at_a_time_is_waited_for():

@@ -123,7 +123,8 @@ def test_a_whole_answer_is_read_back(reason):
     """Text, a tool call with arguments that are none, usage with its cached part."""
     usage = Usage(20, 5, cache_read_input_tokens=7, cache_write_input_tokens=3)
     reply = Reply("msg_1", "m", (Text("Hej"), ToolCall("t", "f", '{"a":1}')), reason, usage)
-    assert read_message(write_message(reply)) == reply
+    read = read_message(write_message(reply))
+    assert read == Reply(reply.id, "m", reply.parts, "tool_calls" if reason == "stop" else reason, usage)
 
 
 def test_usage_that_is_not_known_is_nothing():
@@ -194,3 +195,62 @@ def test_nothing_follows_the_end():
     """Events after message_stop are no part of the answer."""
     relay = MessageRelay()
     assert relay.feed(STREAM + b"event: ping\ndata: {}\n\n") == STREAM
+
+
+def test_tool_calls_written_in_turns_become_blocks_one_after_the_other():
+    """No delta for a block that is closed: the second call is kept until the first is whole."""
+    told = written(
+        Started("x", "m"),
+        ToolCallStarted(0, "a", "f"),
+        ToolCallAdded(0, '{"x":'),
+        ToolCallStarted(1, "b", "g"),
+        ToolCallAdded(1, '{"y":'),
+        ToolCallAdded(0, "1}"),
+        ToolCallAdded(1, "2}"),
+        Finished("tool_calls"),
+        Ended(),
+    )
+    blocks = [(name.removeprefix("content_block_"), data["index"]) for name, data in told if "content_block" in name]
+    assert blocks == [
+        ("start", 0), ("delta", 0), ("delta", 0), ("stop", 0), ("start", 1), ("delta", 1), ("stop", 1)
+    ]  # fmt: skip
+    pieces = [data["delta"]["partial_json"] for name, data in told if name == "content_block_delta"]
+    assert pieces == ['{"x":', "1}", '{"y":2}']
+
+
+def test_a_tool_call_is_one_whatever_the_vendor_calls_its_end_and_however_it_names_it():
+    """`stop` after a call would keep an agent from running it, and a result needs an id to point to."""
+    told = written(Started("x", "m"), ToolCallStarted(0, "", "f"), Finished("stop"), Ended())
+    assert told[1][1]["content_block"]["id"] == "toolu_req_1_0"
+    assert told[-2][1]["delta"]["stop_reason"] == "tool_use"
+    whole = json.loads(write_message(Reply("c1", "m", (ToolCall("", "f", "{}"),), "stop")))
+    assert (whole["content"][0]["id"], whole["stop_reason"]) == ("toolu_c1_0", "tool_use")
+
+
+def test_a_seam_inside_a_text_is_seen_by_sdks():
+    """A delta without text holds it, as a ping is passed over."""
+    *_, (name, data) = written(Started("x", "m"), TextAdded("Hej "), Continued("second", 4))
+    assert (name, data["delta"]["text"], data["turnout"]["continued_by"]) == ("content_block_delta", "", "second")
+
+
+def frame(data):
+    return b"event: %b\ndata: %b\n\n" % (data["type"].encode(), json.dumps(data).encode())
+
+
+def test_thoughts_are_content_and_are_counted():
+    """A thinking model is not silent, and what it thought is on the bill of a stream that breaks."""
+    relay = MessageRelay()
+    relay.feed(
+        frame({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "x" * 40}})
+    )
+    assert (relay.has_content, relay.output_bytes) == (True, 40)
+
+
+def test_the_vendors_own_tools_are_content():
+    """A search takes longer than a first word may; a count of searches is none."""
+    relay = MessageRelay()
+    relay.feed(frame({"type": "message_start", "message": {"usage": {"server_tool_use": {"web_search_requests": 0}}}}))
+    assert not relay.has_content
+    block = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    relay.feed(frame({"type": "content_block_start", "index": 0, "content_block": block}))
+    assert relay.has_content

@@ -145,3 +145,46 @@ def test_what_is_read_is_written_again():
     body = json.loads(write_messages(request, "claude", None))
     assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "hej"}]}]
     assert body["tools"] == [{"name": "f", "input_schema": {"type": "object", "properties": {}}}]
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"mcp_servers": [{"type": "url"}]}, "mcp_servers"),
+        ({"container": "c"}, "container"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}
+                ]
+            },
+            "messages[0].content[0]",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]}],
+                    }
+                ]
+            },
+            "messages[0].content[0].content[0]",
+        ),
+    ],
+)
+def test_what_would_be_lost_on_the_way_is_refused(members, param):
+    """An answer without the picture would be wrong, and nobody would know why."""
+    body = {"messages": [{"role": "user", "content": "x"}], **members}
+    with pytest.raises(InvalidRequest) as caught:
+        read_messages({member: msgspec.Raw(json.dumps(value).encode()) for member, value in body.items()})
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("name", ["output_config", "output_format"])
+def test_a_schema_for_the_answer_goes_on(name):
+    """The SDK's `parse` asks so, in two spellings."""
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    body = {"messages": [{"role": "user", "content": "x"}], name: {"format": form} if name == "output_config" else form}
+    request = read_messages({member: msgspec.Raw(json.dumps(value).encode()) for member, value in body.items()})
+    assert (bytes(request.json_schema), request.wants_json) == (b'{"type": "object"}', True)

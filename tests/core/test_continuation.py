@@ -276,3 +276,38 @@ def test_a_very_long_answer_is_not_continued():
     assert parts.can_go_on
     parts.splice.add("ord " * (SHOWN_CHARACTERS // 4 + 2))
     assert not parts.can_go_on
+
+
+def test_a_long_run_without_an_end_costs_no_more_than_its_length():
+    """A vendor's event of a megabyte does not stop the loop: a search for its last word from the left took hours."""
+    for text in ("a" * 1_000_000 + " b c", " " * 1_000_000 + "b c"):
+        splice = Splice()
+        assert splice.add(text) == text[:-2]
+
+
+def test_white_space_at_the_end_of_what_was_shown_is_not_sent_and_not_doubled():
+    """A long run of it is shown; Anthropic refuses a turn that ends with it."""
+    splice = Splice()
+    shown = splice.add("Hej" + " " * 100)
+    assert shown == "Hej" + " " * 100
+    splice.break_off()
+    asked = DIALECT.decode(b'{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}')
+    turn = json.loads(bytes(continued(asked, shown).fields["messages"]))[-1]
+    assert turn == {"role": "assistant", "content": "Hej"}
+    assert splice.add("  Anna, hvor") + splice.finish() == "Anna, hvor"
+
+
+def test_a_limit_that_is_null_stays_so():
+    """Some vendors refuse both names of the limit."""
+    body = b'{"model":"m","max_tokens":null,"max_completion_tokens":100,"messages":[{"role":"user","content":"x"}]}'
+    fields = continued(DIALECT.decode(body), "x" * 40).fields
+    assert (bytes(fields["max_tokens"]), bytes(fields["max_completion_tokens"])) == (b"null", b"90")
+
+
+@pytest.mark.parametrize("name", ["output_config", "output_format"])
+def test_json_by_anthropics_names_is_not_continued(name):
+    """Two halves of JSON are none."""
+    form = {"type": "json_schema", "schema": {}}
+    asked = {"output_config": {"format": form}, "output_format": form}[name]
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}], name: asked}
+    assert refusal(DIALECT.decode(json.dumps(body).encode())) == "it asks for JSON"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.hedging import FEWEST, KEPT, MOST_SAVED, SHARE, FirstContents, HedgeBudget
+from turnout.core.hedging import FEWEST, KEPT, MOST_SAVED, SHARE, SOONEST_S, FirstContents, HedgeBudget
 
 SECONDS = st.floats(0.0011, 590.0)
 
@@ -28,6 +28,17 @@ def test_too_few_answers_mean_nothing():
     assert kept.percentile_s() is None
     kept.add(1.0)
     assert kept.percentile_s() == pytest.approx(1.0, rel=0.1)
+
+
+def test_nobody_is_hedged_within_what_a_person_does_not_notice():
+    """Milliseconds are not worth a second call; half a second is."""
+    quick, slow = FirstContents(), FirstContents()
+    assert quick.patience_s() is None
+    for _ in range(FEWEST):
+        quick.add(0.002)
+        slow.add(0.5)
+    assert quick.patience_s() == SOONEST_S
+    assert slow.patience_s() == slow.percentile_s()
 
 
 def test_the_ends_of_the_scale_are_kept():

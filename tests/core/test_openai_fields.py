@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.openai_fields import NUMBER, TEXT, read, refuse_repeats, split, take_task
+from turnout.core.openai_fields import NUMBER, TEXT, join, read, refuse_repeats, split, take_task
+from turnout.core.pieces import LARGE_BYTES, Pieces
 from turnout.errors import InvalidRequest
 
 VALUES = st.recursive(
@@ -183,3 +184,49 @@ def test_metadata_with_a_member_twice(metadata):
     """The task that we read must be the only one there is."""
     with pytest.raises(InvalidRequest, match=r"`metadata\.(task|x)` is given twice"):
         take_task(split(b'{"metadata":' + metadata + b"}"))
+
+
+# ── large bodies ──
+
+
+@given(st.dictionaries(st.text(max_size=5), VALUES), st.lists(st.integers(0, 9000), max_size=3))
+def test_members_joined_anew_are_the_same_whether_copied_or_referred_to(value, lengths):
+    """Short and long members in any order; no size makes another object of them."""
+    value.update({f"long{at}": "x" * length for at, length in enumerate(lengths)})
+    fields = split(json.dumps(value).encode())
+    copied, referred = join(fields, 0), join(fields, LARGE_BYTES + 1)
+    assert isinstance(referred, Pieces)
+    assert copied == bytes(referred) == msgspec.json.encode(fields)
+    assert list(value.items()) == list(json.loads(copied).items())
+
+
+def test_a_large_body_is_referred_to_from_the_buffer_to_the_wire():
+    """Its long members are not copied on the way: what changes in the buffer changes in what goes out."""
+    body = bytearray(b'{"model":"m","messages":["%b"],"n":1}' % (b"a" * LARGE_BYTES))
+    going = join(split(body), len(body))
+    body[100] = ord("b")
+    assert bytes(body) == bytes(going)
+
+
+@pytest.mark.parametrize("character", ["\u00e6", "\u6e05", "\U0001f600"])
+@pytest.mark.parametrize("ahead", range(4))
+def test_characters_across_the_steps_of_a_large_body(character, ahead):
+    """UTF-8 is checked in steps, which may cut a character; a half one is told with its place."""
+    encoded = character.encode()
+    text = b"a" * (LARGE_BYTES - 6 - ahead) + encoded * 3 + b"b" * LARGE_BYTES
+    body = bytearray(b'{"a":"' + text + b'"}')
+    assert b'"' + text + b'"' == bytes(split(body)["a"])
+    start = body.index(encoded)
+    body[start + 1] = ord("a")
+    with pytest.raises(InvalidRequest, match=rf"not valid UTF-8 \(byte {start}\)"):
+        split(body)
+    with pytest.raises(InvalidRequest, match=rf"not valid UTF-8 \(byte {start}\)"):
+        split(body[: start + 1])
+
+
+def test_a_large_body_with_spaces_and_with_a_member_twice():
+    """The walk over its names compares the long values where they are."""
+    long = b'"' + b"x" * LARGE_BYTES + b'"'
+    assert ["a", "b"] == list(split(bytearray(b'{ "a": %b, "b": 1 }' % long)))
+    with pytest.raises(InvalidRequest, match="given twice"):
+        split(bytearray(b'{ "a": %b, "b": 1, "a": 2 }' % long))

@@ -13,6 +13,7 @@ from turnout.core.contracts import Call
 from turnout.core.messages import ChatRequest, Message, Text
 from turnout.core.openai_fields import split
 from turnout.core.openai_wire import QUIRKS, OpenAIProvider
+from turnout.core.pieces import LARGE_BYTES, Pieces
 from turnout.errors import UpstreamRejected
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/compatible"
@@ -152,3 +153,14 @@ def test_the_calls_members_are_not_changed():
     before = msgspec.json.encode(one.fields)
     PROVIDER.encode(one, None, candidate(drop=["stream"]))
     assert msgspec.json.encode(one.fields) == before
+
+
+def test_a_large_body_goes_out_in_pieces_and_as_often_as_it_is_tried():
+    """The client's bytes for each candidate, with that one's model; nothing of the first try is in the second."""
+    body = b'{"model":"m","messages":[{"content":"%b"}],"stream":true}' % (b"a" * LARGE_BYTES)
+    large = msgspec.structs.replace(call(body, stream=True), size=len(body))
+    for model in ("one", "another"):
+        going = PROVIDER.encode(large, None, candidate(model)).body
+        assert isinstance(going, Pieces)
+        wanted = body.replace(b'"m"', b'"%b"' % model.encode())[:-1] + b',"stream_options":{"include_usage":true}}'
+        assert wanted == bytes(going)

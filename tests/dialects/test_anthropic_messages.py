@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from turnout.core.messages import Text
+from turnout.core.messages import Reply, Text
 from turnout.dialects.anthropic_messages import DIALECT, IMAGE_TOKENS
 from turnout.errors import InvalidRequest, StreamInterrupted
 
@@ -38,6 +38,7 @@ def test_an_image_counts_as_one_and_not_as_its_bytes():
     turns = [{"role": "user", "content": [{"type": "image", "source": source}]}]
     call = decoded(messages=turns)
     assert call.needs == frozenset({"vision"})
+    assert call.size > 40_000
     assert IMAGE_TOKENS < call.input_tokens < IMAGE_TOKENS + 200
 
 
@@ -70,3 +71,19 @@ def test_the_rest_of_the_dialect_is_there():
     whole = {"content": [{"type": "text", "text": "Hej"}], "stop_reason": "end_turn"}
     seen = DIALECT.inspect(json.dumps(whole).encode())
     assert (seen.finish_reason, seen.usage) == ("stop", None)
+    reply = Reply("x", "m", (Text("Hej"),), "stop")
+    assert json.loads(DIALECT.encode_reply(reply, call, 1))["id"] == "msg_x"
+
+
+@pytest.mark.parametrize(
+    ("members", "needs"),
+    [
+        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, {"json"}),
+        ({"output_format": {"type": "json_schema", "schema": {}}}, {"json"}),
+        ({"output_config": {"effort": "low"}}, set()),
+    ],
+)
+def test_a_schema_is_an_ability(members, needs):
+    """A candidate that cannot answer in JSON is not asked to."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **members}
+    assert DIALECT.decode(json.dumps(body).encode()).needs == needs

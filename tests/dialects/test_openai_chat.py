@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from turnout.core.contracts import Call, Seen
 from turnout.core.messages import Ended, Reply, Started, Text, TextAdded, UsageSeen
+from turnout.core.pieces import LARGE_BYTES
 from turnout.core.usage import Usage
 from turnout.dialects.openai_chat import DIALECT, IMAGE_TOKENS
 from turnout.errors import InvalidRequest, RateLimited, StreamInterrupted
@@ -148,10 +149,31 @@ def image(url: object) -> list[object]:
 def test_an_image_is_an_ability_and_a_thousand_tokens():
     """The base64 is not words: it does not fill the window."""
     data = "data:image/png;base64," + "A" * 400_000
-    for url in ({"url": data}, data):
+    for url in ({"url": data}, data, {"url": data[:1000]}):
         call = decode(messages=image(url))
         assert call.needs == {"vision"}
         assert IMAGE_TOKENS < call.input_tokens < IMAGE_TOKENS + 60
+
+
+@pytest.mark.parametrize("length", [10, LARGE_BYTES])
+def test_a_long_request_is_read_as_a_short_one(length):
+    """From the buffer that it came into: the same needs, and the same refusals."""
+    long = "[" + "x" * length
+    wanted = [
+        ({"messages": [{"role": "user", "content": long}]}, frozenset()),
+        ({"messages": [*HI, *image(None)], "more": long}, frozenset()),
+        ({"messages": image({"url": long})}, {"vision"}),
+        ({"messages": [*HI, *image(long)]}, {"vision"}),
+    ]
+    for members, needs in wanted:
+        encoded = json.dumps({"model": "m", **members}).encode()
+        call = DIALECT.decode(bytearray(encoded))
+        assert (needs, len(encoded)) == (call.needs, call.size)
+        assert members["messages"] == json.loads(bytes(call.fields["messages"]))
+    for messages in ([], "hi", {"a": 1}):
+        with pytest.raises(InvalidRequest) as refused:
+            DIALECT.decode(bytearray(json.dumps({"messages": messages, "more": long}).encode()))
+        assert "messages" == refused.value.param
 
 
 @pytest.mark.parametrize(
@@ -172,9 +194,15 @@ def test_words_about_images_are_none(messages):
 def test_a_part_named_image_url_beside_a_plain_message():
     """Messages with and without parts are both looked at; wrong parts are named."""
     assert decode(messages=[*HI, *image({"url": "https://e.com/a.png"})]).needs == {"vision"}
-    with pytest.raises(InvalidRequest) as refused:
-        decode(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": 7}]}])
-    assert refused.value.param == "messages[0].content[0].image_url"
+    wrong = [
+        ([{"type": "image_url", "image_url": 7}], "messages[1].content[0].image_url"),
+        ([{"type": "text"}, {"type": 7, "image_url": "[]"}], "messages[1].content[1].type"),
+        ({"image_url": []}, "messages[1].content"),
+    ]
+    for content, param in wrong:
+        with pytest.raises(InvalidRequest) as refused:
+            decode(messages=[*HI, {"role": "user", "content": content}])
+        assert param == refused.value.param
 
 
 def test_translation_goes_through_core_messages():

@@ -20,7 +20,9 @@ def decode(**body):
 )
 def test_inputs(given, tokens):
     """A text, texts, tokens, lists of tokens; the estimate is bytes / 4, tokens are exact."""
-    assert decode(input=given).input_tokens == tokens
+    call = decode(input=given)
+    assert call.input_tokens == tokens
+    assert call.size > 0
 
 
 def test_what_is_read():

@@ -31,8 +31,8 @@ async def test_hedge_the_slow_few_are_answered_by_the_next_candidate(tmp_path, s
     chance = random.Random(seed)
     runs = size(200, 2000)
     async with Rig(tmp_path, config=HEDGED) as rig, rig.openai() as client:
-        for _ in range(40):
-            await one(client, stream=False)
+        for number in range(40):
+            await one(client, stream=number % 2 == 0)
         took = []
         for begin in range(0, runs, 10):
             slow = [chance.random() < SHARE_SLOW for _ in range(min(10, runs - begin))]
@@ -60,7 +60,7 @@ async def test_hedge_the_loser_is_cancelled_at_once(tmp_path):
     """Its connection is closed within a second; the vendor sees a client that left."""
     async with Rig(tmp_path, config=HEDGED) as rig, rig.openai() as client:
         for _ in range(40):
-            await one(client, stream=False)
+            await one(client, stream=True)
         rig.world.by_model["vendor/first"] = "delay=60"
         took, model = await one(client, stream=True)
         async with asyncio.timeout(1):

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.gateway.wire import CHUNKED, OK, always, http, post, serving
+from turnout.core.pieces import Pieces
 from turnout.errors import UpstreamFault, UpstreamTimeout
 from turnout.gateway.connection import READ_BYTES, SLICE_BYTES, WHOLE_BYTES
 
@@ -305,3 +306,24 @@ async def test_an_upload_whose_connection_ends_is_a_fault():
         error = await expect(UpstreamFault, transport.send(post(server.url, bytes(1 << 25))))
         assert error.is_ambiguous
         assert "<Pool empty>" in repr(transport)
+
+
+async def test_a_body_in_pieces_can_be_sent_again_after_an_upload_that_failed():
+    """T43: it is only referred to, so the next candidate gets every byte of it too, in its order."""
+    text = bytes(range(256)) * 4096 * 8
+    body = Pieces([b'{"messages":', bytearray(text), b',"n":', text[:5000], b"}"])
+    got: list[bytes] = []
+
+    async def leaves(peer):
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.reader.readexactly(SLICE_BYTES * 2)
+        peer.reset()
+
+    async with serving(leaves) as bad, serving(always(OK, got)) as good, http() as transport:
+        assert (await expect(UpstreamFault, transport.send(post(bad.url, body)))).is_ambiguous
+        incoming = await transport.send(post(good.url, body))
+        assert b"{}" == await incoming.read(10)
+        assert "1 idle" in repr(transport)
+    head, _, sent = got[0].partition(b"\r\n\r\n")
+    assert b"content-length: %d" % len(body) in head
+    assert bytes(body) == sent

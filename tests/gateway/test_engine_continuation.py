@@ -149,3 +149,63 @@ async def test_a_client_that_leaves_in_the_second_half_ends_it(tmp_path):
     await asyncio.gather(asking, return_exceptions=True)
     assert outcomes(lab) == ("client_disconnected", [("first@stub", "upstream_fault"), ("second@backup", None)])
     assert [attempt.usage.basis for attempt in lab.ended[0].attempts] == ["estimated", "estimated"]
+
+
+async def test_words_that_came_together_with_a_failure_are_shown(tmp_path):
+    """They are a part of the text for whoever goes on: one who was not shown them would miss them."""
+    error = b'data: {"error": {"message": "overloaded"}}\n\n'
+    answers = {
+        "stub": [texts("Hej ", "Anna, ", "ta", end=(BREAK,))],
+        "backup": [Scripted(200, {}, (chunk("tak ") + chunk("for ") + error,)), texts("alt")],
+    }
+    lab = Lab(tmp_path, answers, config=TEXT.replace("[first, second, third]", "[first, second, large]"))
+    client = await lab.ask("task:work", stream=True)
+    text, reasons, seams, _ = told(client)
+    assert (text, reasons, len(seams)) == ("Hej Anna, tak for alt", ["stop"], 2)
+
+
+async def test_one_that_does_not_take_such_a_conversation_is_not_asked_again(tmp_path):
+    """Some vendors refuse one that ends with the assistant's turn: the same candidate would say the same."""
+    config = TEXT.replace("[first, second, third]", "[second]")
+    lab = Lab(tmp_path, {"backup": [texts("Hej ", "Anna, ", end=(BREAK,)), refusal(400)]}, config=config)
+    with pytest.raises(StreamInterrupted):
+        await lab.ask("task:work", stream=True)
+    assert outcomes(lab) == (
+        "stream_interrupted",
+        [("second@backup", "upstream_fault"), ("second@backup", "upstream_rejected")],
+    )
+
+
+async def test_what_is_sent_along_is_in_the_estimate(tmp_path):
+    """The half that was shown is a part of the second's prompt."""
+    answers = {
+        "stub": [texts("Hej ", "ord " * 400, end=(BREAK,))],
+        "backup": [texts("tak ", end=(BREAK,))],
+        "claude": [refusal(503)],
+    }
+    lab = Lab(tmp_path, answers, config=TEXT)
+    with pytest.raises(StreamInterrupted):
+        await lab.ask("task:work", stream=True)
+    first, second, _ = lab.ended[0].attempts
+    assert second.usage.input_tokens >= first.usage.input_tokens + 400
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+async def test_whenever_it_is_cancelled_both_halves_are_booked(tmp_path, turns):
+    """At any turn of the loop, in either half and between them."""
+    gates = [asyncio.Event() for _ in range(4)]
+    answers = {
+        "stub": [Scripted(200, {}, (chunk("Hej "), gates[0], chunk("Anna, "), gates[1], BREAK))],
+        "backup": [Scripted(200, {}, (chunk("tak "), gates[2], chunk("for "), gates[3], FINISH, DONE))],
+    }
+    lab = Lab(tmp_path, answers, config=TEXT)
+    asking = asyncio.ensure_future(lab.ask("task:work", stream=True))
+    for turn in range(turns):
+        await asyncio.sleep(0)
+        if turn % 5 == 4:
+            gates[min(turn // 5, 3)].set()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    if lab.ended:
+        outcomes(lab)
+    assert all(one.ended and one.usage is not None for exchange in lab.ended for one in exchange.attempts)

@@ -9,6 +9,7 @@ from turnout.core.catalog import Account, Candidate, Model, Secret
 from turnout.core.contracts import Call
 from turnout.core.messages import ChatRequest, Ended, Message, Text
 from turnout.core.openai_fields import split
+from turnout.core.pieces import LARGE_BYTES, Pieces
 from turnout.errors import InvalidRequest, UpstreamThrottled
 from turnout.providers.anthropic import PROVIDER
 
@@ -79,3 +80,12 @@ def test_answers_are_anthropics():
     error = PROVIDER.classify(429, {"anthropic-ratelimit-requests-reset": "2025-11-21T04:40:45Z"}, b"", 1763700000.0)
     assert isinstance(error, UpstreamThrottled)
     assert error.retry_after_s == 45.0
+
+
+def test_a_large_request_of_this_format_goes_out_in_pieces():
+    """The same bytes as a small one's, but referred to: it is held once."""
+    body = b'{"model":"m","messages":["%b"],"max_tokens":9}' % (b"a" * LARGE_BYTES)
+    call = Call("chat", "anthropic_messages", split(body), "m", max_output_tokens=9, size=len(body))
+    going = PROVIDER.encode(call, None, candidate()).body
+    assert isinstance(going, Pieces)
+    assert body.replace(b'"m"', b'"claude-x"') == bytes(going)

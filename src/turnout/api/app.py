@@ -70,6 +70,7 @@ class App:
             await self._guarded(data.serve(self._service, exchange, headers, dialect, request_id), exchange, request_id)
         elif path.startswith(ADMIN_PREFIX):
             await self._admin(scope, receive, send)
+            scope["extensions"].clear()  # see Exchange._let_go, which this way does not pass
         else:
             exchange = scope["extensions"]["turnout"]
             await self._guarded(self._get(scope, exchange), exchange, request_id)

@@ -104,6 +104,7 @@ _MESSAGES: Final[Json] = {
     "minItems": 1,
     "items": {"type": "object", "description": "`role`, `content` and more, as the vendors of this format have it."},
 }
+_FORMAT: Final[Json] = {**_object(type={"type": "string"}), "type": ["object", "null"]}
 _TOKENS: Final[Json] = {
     "type": "array",
     "minItems": 1,
@@ -146,6 +147,8 @@ _SCHEMAS: Final[Json] = {
         max_tokens=_COUNT,
         tools=_LIST,
         metadata={**_object(user_id=_NULLABLE_TEXT, task=_METADATA["properties"]["task"]), "type": ["object", "null"]},
+        output_config={**_object(format=_FORMAT), "type": ["object", "null"]},
+        output_format=_FORMAT,
     ),
     "MessageAnswer": _object(
         "type role content",

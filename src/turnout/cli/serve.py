@@ -7,13 +7,14 @@ from the supervisor (`--worker`, which only cli/supervisor.py gives). With `--wo
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import functools
 import gc
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -34,6 +35,11 @@ from turnout.gateway.ollama import is_answering
 from turnout.gateway.service import Service
 from turnout.stores.sqlite import SqliteStateStore
 
+BLOCK_BYTES = 512 * 1024
+"""Twice the longest read of a socket, which is better served from the heap."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
 
 def _serve(service: Service, listener: socket.socket, succession: Succession, on_ready: Callable[[], object]) -> None:
     """Serve in this process until told to stop."""
@@ -44,6 +50,7 @@ def _serve(service: Service, listener: socket.socket, succession: Succession, on
 
     server = make_server(service, App(service), on_started=begin)
     _calm_collector()
+    _calm_allocator()
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(service, server, listener, succession))
@@ -88,6 +95,19 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def _calm_allocator() -> None:
+    """Let glibc keep blocks of BLOCK_BYTES and more apart: such a block grows without a copy and goes back when it is freed.
+
+    Left to itself glibc does so only until the first one was freed. From then on large bodies grow in the heap, where they are
+    copied as they grow and leave holes: twelve uploads of 5 to 25 MiB left 48 MiB behind, and 24 MiB took 40 (mallopt(3)).
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_THRESHOLD, BLOCK_BYTES)
+            mallopt(_M_TRIM_THRESHOLD, 2 * BLOCK_BYTES)  # as glibc has it; setting one ends its care for both
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -159,8 +159,8 @@ class MessageEncoder:
                 return self._text("", seam) if self._block == "text" else _event("ping", seam)
             case Ended():
                 rest = self._rest()
-                reason = _stop_reason(self._reason, asks=bool(self._places))
-                told = {"delta": {"stop_reason": reason, "stop_sequence": None}, "usage": write_usage(self._usage)}
+                stopped = _stop_reason(self._reason, asks=bool(self._places))
+                told = {"delta": {"stop_reason": stopped, "stop_sequence": None}, "usage": write_usage(self._usage)}
                 return rest + self._begun() + self._close() + _event("message_delta", told) + _event("message_stop", {})
             case _:
                 pass

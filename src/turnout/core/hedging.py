@@ -21,6 +21,10 @@ KEPT = 1000
 """Samples after which all counts are halved."""
 
 PERCENTILE = 0.95
+SOONEST_S = 0.05
+"""A hedge never goes out sooner: a person does not notice what it would save, and where all answers come within
+milliseconds the slowest twentieth is chance, on which the budget would be spent."""
+
 SHARE = 0.05
 """Of the requests: at most 5 % more upstream calls."""
 
@@ -51,6 +55,11 @@ class FirstContents:
         if self._total >= KEPT:
             self._counts = [count >> 1 for count in self._counts]
             self._total = sum(self._counts)
+
+    def patience_s(self) -> float | None:
+        """Return after how long a hedge goes out, at least SOONEST_S; None while too few answers were seen."""
+        percentile_s = self.percentile_s()
+        return None if percentile_s is None else max(SOONEST_S, percentile_s)
 
     def percentile_s(self) -> float | None:
         """Return the 95th percentile, up to 10 % too high; None while too few answers were seen."""

@@ -31,6 +31,16 @@ class _Metadata(msgspec.Struct):
     user_id: str | None = None
 
 
+class _Format(msgspec.Struct):
+    type: str = ""
+
+
+class _Output(msgspec.Struct):
+    format: _Format | None = None
+
+
+_FORMAT: msgspec.json.Decoder[_Format | None] = msgspec.json.Decoder(_Format | None)
+_OUTPUT: msgspec.json.Decoder[_Output | None] = msgspec.json.Decoder(_Output | None)
 _METADATA: msgspec.json.Decoder[_Metadata | None] = msgspec.json.Decoder(_Metadata | None)
 
 
@@ -60,6 +70,9 @@ class AnthropicMessages:
         call.tools = len(tools) if tools else 0
         if call.tools:
             needs.append("tools")
+        output = read(fields, "output_config", _OUTPUT)
+        if (output and output.format) or read(fields, "output_format", _FORMAT):
+            needs.append("json")
         text = fields["messages"]
         if images := len(_IMAGE.findall(text)):
             needs.append("vision")

@@ -152,11 +152,13 @@ def _needs(call: Call) -> list[str]:
 def _images(fields: dict[str, msgspec.Raw]) -> tuple[int, int]:
     """Return how many images the messages hold, and how many bytes of base64; neither the data nor a text is copied."""
     images = size = 0
-    for number, message in enumerate(read(fields, "messages", _MESSAGES) or ()):
+    messages = read(fields, "messages", _MESSAGES)
+    for number, message in enumerate(messages or ()):
         if memoryview(message.content)[0] == _QUOTE:
             continue
         where = f"messages[{number}].content"
-        for at, part in enumerate(read({where: message.content}, where, _PARTS) or ()):
+        parts = read({where: message.content}, where, _PARTS)
+        for at, part in enumerate(parts or ()):
             if part.type != "image_url":
                 continue
             url = part.image_url

@@ -58,9 +58,9 @@ class Upstream:
         self._providers = providers
 
     async def open(self, exchange: Exchange, planned: Plan, attempt: Attempt) -> Opened | UpstreamError:
-        """Send the attempt; return its answer once it has begun, or the vendor's refusal.
+        """Send the attempt; return its answer once it has begun, or the vendor's refusal, or how the way there failed.
 
-        Raises UpstreamError when the way there fails, InvalidRequest when the vendor's format cannot say the request.
+        Raises InvalidRequest when the vendor's format cannot say the request.
         """
         candidate = attempt.choice.candidate
         provider = self._providers[candidate.account.kind]
@@ -71,7 +71,10 @@ class Upstream:
         request = None if is_native else exchange.messages(dialect, call)
         outgoing = provider.encode(call, request, candidate)
         self._finish_outgoing(outgoing, exchange, planned, attempt)
-        incoming = await self._transport(outgoing).send(outgoing)
+        try:
+            incoming = await self._transport(outgoing).send(outgoing)
+        except UpstreamError as failed:
+            return as_value(failed)
         opened: Opened | UpstreamError | None = None
         try:
             if not 200 <= incoming.status < 300:
@@ -82,10 +85,12 @@ class Upstream:
                 opened = await self._open_stream(attempt, incoming, relay, is_continued=exchange.parts is not None)
             else:
                 opened = await self._open_whole(exchange, attempt, incoming, dialect, None if is_native else provider)
-            return opened
+        except UpstreamError as failed:
+            opened = as_value(failed)
         finally:
             if not isinstance(opened, Opened):
                 incoming.close()
+        return opened
 
     def _transport(self, outgoing: Outgoing) -> Transport:
         scheme = outgoing.url.partition(":")[0]
@@ -147,6 +152,14 @@ class Upstream:
             if self._clock.now() - attempt.started > attempt.first_chunk_s:
                 # Comments keep a connection alive, not a client's patience.
                 return UpstreamTimeout("no content in time", phase="first_chunk", is_ambiguous=True)
+
+
+def as_value(failed: UpstreamError) -> UpstreamError:
+    """Return an error that was raised, without the frames that it went through: it is kept with its attempt, the attempt is
+    in those frames, and so is the request, which only the cycle collector would find then, much later.
+    """
+    failed.__cause__ = failed.__context__ = None
+    return failed.with_traceback(None)
 
 
 def _relay(exchange: Exchange, planned: Plan, dialect: Dialect, provider: Provider, *, is_native: bool) -> Relay:
@@ -226,5 +239,5 @@ async def _pump(down: Downstream, incoming: Incoming, relay: Relay) -> UpstreamE
             elif not relay.is_ended and relay.failure is None:
                 return UpstreamFault("the stream ended without its end marker", is_ambiguous=True)
     except UpstreamError as failed:
-        return failed
+        return as_value(failed)
     return relay.failure

@@ -236,8 +236,10 @@ class Connection(asyncio.BufferedProtocol):
         """Close the socket at once and give up the slot. Safe to call again."""
         self._is_busy = False
         self._leave()
-        if self._transport is not None:
-            self._transport.abort()
+        transport, self._transport = self._transport, None
+        self.reader.let_go()
+        if transport is not None:
+            transport.abort()
 
     def stop(self) -> None:
         """Close the socket at once, and tell whoever waits for the response."""
@@ -325,6 +327,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = None
         self._live.discard(self)
         self._ended(exc)
+        self.reader.let_go()
 
     def _ended(self, exc: Exception | None) -> None:
         self._leave()
@@ -353,11 +356,9 @@ class Connection(asyncio.BufferedProtocol):
     # ── wakes and deadlines ──
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _fail(self, failure: UpstreamError) -> None:
         self.failure = failure

@@ -232,7 +232,7 @@ class Engine:
             error = await forward(exchange, opened, self._heads)
         finally:
             opened.incoming.close()
-            self._close_attempt(exchange, opened.attempt, error)
+            self._close_attempt(opened.attempt, error)
         return error
 
     async def _open(
@@ -252,10 +252,10 @@ class Engine:
             return unfit
         finally:
             if not isinstance(opened, Opened):
-                self._close_attempt(exchange, attempt, opened)
+                self._close_attempt(attempt, opened)
         return opened
 
-    def _close_attempt(self, exchange: Exchange, attempt: Attempt, error: UpstreamError | None) -> None:
+    def _close_attempt(self, attempt: Attempt, error: UpstreamError | None) -> None:
         """Say how an attempt ended: to its candidate's health, and in its own record. Runs on cancellation too."""
         attempt.ended = now = self._clock.now()
         attempt.error = error
@@ -284,7 +284,7 @@ class Engine:
     ) -> Opened | UpstreamError | InvalidRequest:
         """Ask `choice`; if it is silent for longer than it ever is but for one time in twenty, the next one as well."""
         speed = self._speed(choice.candidate.key, is_stream=exchange.call.stream)
-        after_s = speed.percentile_s()
+        after_s = speed.patience_s()
         first = self._open(exchange, planned, choice)
 
         def second() -> Coroutine[Any, Any, Opened | UpstreamError | InvalidRequest] | None:
@@ -302,7 +302,7 @@ class Engine:
                 second,
                 after_s=after_s,
                 has_won=lambda result: isinstance(result, Opened),
-                discard=lambda late: self._discard(exchange, late),
+                discard=self._discard,
             )
         if isinstance(opened, Opened):
             for attempt in exchange.attempts:
@@ -311,11 +311,11 @@ class Engine:
                     speed.add((attempt.first_content or self._clock.now()) - attempt.started)
         return opened
 
-    def _discard(self, exchange: Exchange, late: Opened | UpstreamError | InvalidRequest) -> None:
+    def _discard(self, late: Opened | UpstreamError | InvalidRequest) -> None:
         """Close an answer that began when another was already taken."""
         if isinstance(late, Opened):
             late.incoming.close()
-            self._close_attempt(exchange, late.attempt, None)
+            self._close_attempt(late.attempt, None)
 
     def _speed(self, key: str, *, is_stream: bool) -> FirstContents:
         """What is known of a candidate: the first words of a stream and a whole answer take different times."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -274,6 +275,11 @@ class ResponseReader:
         parts.clear()
         self.buffered = 0
         return data
+
+    def let_go(self) -> None:
+        """No more will be fed: without the parser, which holds us as we hold it, reference counting frees both at once."""
+        with suppress(AttributeError):  # done before
+            del self._parser
 
     # ── what httptools calls ──
 
