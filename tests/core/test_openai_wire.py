@@ -164,3 +164,12 @@ def test_a_large_body_goes_out_in_pieces_and_as_often_as_it_is_tried():
         assert isinstance(going, Pieces)
         wanted = body.replace(b'"m"', b'"%b"' % model.encode())[:-1] + b',"stream_options":{"include_usage":true}}'
         assert wanted == bytes(going)
+
+
+def test_what_is_prepared_is_used_and_tells_nothing():
+    """The same request as without; the key is in it, so it does not print."""
+    one = candidate()
+    ready = Candidate(one.key, one.model, one.account, one.id, None, prepared=PROVIDER.prepare(one))
+    body = call(b'{"model":"m"}')
+    assert PROVIDER.encode(body, None, one) == PROVIDER.encode(body, None, ready)
+    assert "Prepared(***)" == repr(ready.prepared)

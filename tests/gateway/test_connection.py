@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from tests.gateway.wire import CHUNKED, OK, always, http, post, serving
-from turnout.core.pieces import Pieces
+from turnout.core.pieces import LARGE_BYTES, Pieces
 from turnout.errors import UpstreamFault, UpstreamTimeout
-from turnout.gateway.connection import READ_BYTES, SLICE_BYTES, WHOLE_BYTES
+from turnout.gateway.connection import READ_BYTES, WHOLE_BYTES
 
 SHORT_S = 0.05
 
@@ -241,7 +241,7 @@ async def test_a_big_request_is_written_as_it_is_taken():
         while not transport._live or not next(iter(transport._live))._is_write_paused:
             await asyncio.sleep(0)
         connection = next(iter(transport._live))
-        assert connection._transport.get_write_buffer_size() <= SLICE_BYTES + 65536
+        assert connection._transport.get_write_buffer_size() <= LARGE_BYTES + 65536
         may_read.set()
         incoming = await sending
         assert await incoming.read(10) == b"{}"
@@ -316,7 +316,7 @@ async def test_a_body_in_pieces_can_be_sent_again_after_an_upload_that_failed():
 
     async def leaves(peer):
         await peer.reader.readuntil(b"\r\n\r\n")
-        await peer.reader.readexactly(SLICE_BYTES * 2)
+        await peer.reader.readexactly(LARGE_BYTES * 2)
         peer.reset()
 
     async with serving(leaves) as bad, serving(always(OK, got)) as good, http() as transport:

@@ -89,3 +89,8 @@ def test_a_large_request_of_this_format_goes_out_in_pieces():
     going = PROVIDER.encode(call, None, candidate()).body
     assert isinstance(going, Pieces)
     assert body.replace(b'"m"', b'"claude-x"') == bytes(going)
+
+
+def test_nothing_is_prepared():
+    """Headers cost little beside a translation."""
+    assert PROVIDER.prepare(candidate()) is None

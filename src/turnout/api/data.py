@@ -4,7 +4,7 @@ Reads what routing needs from the headers (task, user, session), bounds the body
 
 All in the event loop: a thread would not help, as the parser holds the interpreter's lock. So what is done at a stretch is
 kept short (RELIABILITY F17, T48): a large body is looked through in pieces, with the loop's turn in between and after its
-parsing. That is the longest stretch that remains: 20 ms for 32 MiB of text, 50 ms if it is not ASCII.
+parsing. That is the longest stretch that remains: 20 ms for 32 MiB of text, 40 ms if it is not ASCII.
 It is held once, in the buffer that it came into: what is parsed and sent on refers to it (core/pieces.py).
 """
 

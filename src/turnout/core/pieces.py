@@ -13,7 +13,7 @@ Body: TypeAlias = bytes | bytearray
 """A request body as it was received: large ones are left in the buffer that they were read into. Nobody writes to it."""
 
 LARGE_BYTES = 256 * 1024
-"""A longer body is not copied, and not worked on at a stretch. Source: RELIABILITY F17."""
+"""A longer body is not copied, and is looked through and sent in slices of this length. Source: RELIABILITY F17."""
 
 
 class Pieces:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import cast
 
 from turnout.core.catalog import Timeouts
-from turnout.core.pieces import Pieces
+from turnout.core.pieces import LARGE_BYTES, Pieces
 from turnout.errors import UpstreamError, UpstreamFault, UpstreamTimeout
 from turnout.gateway.http1 import Origin, ResponseReader
 from turnout.gateway.pool import Pool
@@ -42,9 +42,6 @@ DRAIN_S = 1.0
 
 Sink = Callable[[bytes], bool]
 """Takes a piece of body; returns whether it wants more now."""
-
-SLICE_BYTES = 256 * 1024
-"""A request body up to this goes out in one write with its head; a larger one in slices, each when the last has left."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -139,7 +136,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body_started = False
         self._is_busy = True
         self._set_alarm()
-        if isinstance(body, bytes) and len(body) <= SLICE_BYTES:
+        if isinstance(body, bytes) and len(body) <= LARGE_BYTES:
             transport.write(head + body if body else head)
         else:
             await self._upload(transport, head, body if isinstance(body, Pieces) else Pieces((body,)))
@@ -156,7 +153,7 @@ class Connection(asyncio.BufferedProtocol):
         transport.write(head)
         left = len(body)
         self._is_uploading = True
-        for piece in body.slices(SLICE_BYTES):
+        for piece in body.slices(LARGE_BYTES):
             transport.write(piece)
             left -= len(piece)
             while self._is_write_paused and not self.reader.has_head and self.failure is None:
