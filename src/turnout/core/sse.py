@@ -86,8 +86,9 @@ def _end_of_event(held: bytearray, start: int, search_from: int, *, has_cr: bool
     if match is None:
         return 0
     end = match.end()
-    # A CR at the very end, in an event that has LFs, is half of a CRLF: its other half belongs to this event.
-    is_half = end == len(held) and held[end - 1] == 13 and held.find(b"\n", start) >= 0
+    # A CR at the very end, in an event that has LFs, is half of a CRLF: its other half belongs to this event. An LF that
+    # it begins with says nothing: that may be the other half of the CRLF before.
+    is_half = end == len(held) and held[end - 1] == 13 and held.find(b"\n", start + 1) >= 0
     return 0 if is_half else end
 
 
