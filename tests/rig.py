@@ -145,7 +145,7 @@ class Rig:
         await self.service.flush_traces()
         return self.traces()
 
-    def traces(self, count: int = 100) -> list[Trace]:
+    def traces(self, count: int = 100_000) -> list[Trace]:
         """What `turnout explain` would find, newest first."""
         return [msgspec.json.decode(body, type=Trace) for body in self.service.traces.latest(count)]
 

@@ -103,11 +103,11 @@ def has_ended(one: socket.socket) -> bool:
         return True
 
 
-async def is_closed(one: socket.socket) -> bool:
-    """Read what our kernel holds; return whether the other side has ended it after that."""
+async def is_closed(one: socket.socket, within_s: float = PATIENCE_S) -> bool:
+    """Read what our kernel holds; return whether the other side has ended it after that, in so many seconds."""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(within_s):
             while await loop.sock_recv(one, 1 << 20):
                 pass
     except ConnectionError:

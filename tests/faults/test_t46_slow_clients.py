@@ -98,7 +98,7 @@ async def drip(port, first, drops, every_s):
 
 async def test_t46_drips(tmp_path, size, proof):
     """Headers, bodies with a length, and bodies in chunks: each is told 408 and closed, in its time."""
-    count = size(50, 500)
+    count = size(50, 200)  # of which four kinds hold a place each: fewer than `server.concurrency` has
     head_s = size(0.5, 10.0)
     begun = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{AUTH}\r\n"
     chunked = b"Transfer-Encoding: chunked\r\n\r\n"
