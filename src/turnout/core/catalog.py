@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 Ability = Literal["tools", "vision", "json", "stream", "embeddings"]
+Priority = Literal["high", "medium", "low"]
 
 
 class Secret:
@@ -95,6 +96,43 @@ class Account(msgspec.Struct, frozen=True):
     ca_file: str = ""
 
 
+class Quota(msgspec.Struct, frozen=True):
+    """What a vendor allows one of our accounts, over all of its models or some. 0: no such limit is known.
+
+    name: "openrouter", or "openrouter/gpt-4o" for one model's own. models: a pattern over the vendor's ids ("*:free").
+    requests and tokens a minute are counted over any 60 seconds, those of a day from one reset to the next.
+    margin: the share of each of those that we leave unused, in [0, 1). at_once: attempts under way.
+    day_zone, day_starts_s: when the vendor's day begins: a zone of the tz database, seconds after midnight there.
+    reserve: the share of a day's allowance that only high priority gets.
+    """
+
+    name: str
+    account: str
+    models: str = "*"
+    requests_minute: int = 0
+    requests_day: int = 0
+    tokens_minute: int = 0
+    tokens_day: int = 0
+    at_once: int = 0
+    margin: float = 0.0
+    day_zone: str = "UTC"
+    day_starts_s: int = 0
+    reserve: float = 0.0
+
+
+class CacheRule(msgspec.Struct, frozen=True):
+    """How answers are kept. ttl_s: for requests whose task does not say; 0: they are not kept.
+
+    size_bytes: of all of them together. answer_bytes: the longest that is kept. safe_tools: names of tools whose call may
+    be repeated, so that an answer that calls nothing else may be kept.
+    """
+
+    ttl_s: float = 0.0
+    size_bytes: int = 64 * 1024 * 1024
+    answer_bytes: int = 1024 * 1024
+    safe_tools: frozenset[str] = frozenset()
+
+
 class Model(msgspec.Struct, frozen=True):
     """A public alias for one provider's model.
 
@@ -123,7 +161,8 @@ class Task(msgspec.Struct, frozen=True):
     FREE refuses anything that costs. needs: abilities that every request of this task asks for.
     regions: only these, empty for any. max_retries: fallbacks at most, None for the default. weights: for `weighted`.
     is_hedged: a second candidate is asked beside a slow first one. is_continued: another candidate may go on with a
-    broken answer of plain text.
+    broken answer of plain text. priority: whose turn it is when a quota is short, unless the request says.
+    cache_s: how long answers are kept; 0: not at all; None: as CacheRule says.
     """
 
     name: str
@@ -138,6 +177,8 @@ class Task(msgspec.Struct, frozen=True):
     total_s: float | None = None
     is_hedged: bool = False
     is_continued: bool = False
+    priority: Priority = "medium"
+    cache_s: float | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -240,6 +281,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """One model by one provider account: what could serve. `id` is what the vendor is asked for.
 
     key: "model@account", the name under which health is kept (the same model by two paths is two candidates).
+    quotas: names of those that a call of it counts against, () for none known.
     prepared: what its provider need not compute for every request (see contracts.Provider.prepare); it may hold the key,
     so it never prints; None means not prepared.
     """
@@ -249,6 +291,7 @@ class Candidate(msgspec.Struct, frozen=True):
     account: Account
     id: str
     price: Price | None
+    quotas: tuple[str, ...] = ()
     prepared: object = None
 
 
@@ -273,4 +316,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     breaker: BreakerRule = BreakerRule()
     timeouts: Timeouts = Timeouts()
     default_fallbacks: tuple[str, ...] = ()
+    quotas: Mapping[str, Quota] = {}
+    cache: CacheRule = CacheRule()
     origins: Mapping[str, str] = {}

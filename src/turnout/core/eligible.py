@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from turnout.core.catalog import Candidate, Price
+from turnout.core.catalog import Candidate, Price, Priority
 
 CHECKED = frozenset({"tools", "vision", "json"})
 """Needs that are looked for in Model.can. "stream" and "embeddings" are fields of a model; other words are labels."""
@@ -46,6 +46,9 @@ class Ask(msgspec.Struct):
 
     name: `model` as asked ("" or "auto": the task decides). task, user, session, key_id: "" if not said.
     needs: abilities (tools, vision, json). input_tokens: an estimate. tools: how many are declared.
+    workspace: whose cache and whose share; "" is one too. priority: "" if the task is to say. timeout_s: how long the
+    client waits, None if it does not say. by: Unix seconds by when a job must be done, which may wait until then; None
+    for what is wanted now. cache_control: the request's header as it came.
     """
 
     name: str
@@ -59,6 +62,11 @@ class Ask(msgspec.Struct):
     input_tokens: int = 0
     max_output_tokens: int | None = None
     tools: int = 0
+    workspace: str = ""
+    priority: Priority | Literal[""] = ""
+    timeout_s: float | None = None
+    by: float | None = None
+    cache_control: str = ""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -80,7 +88,8 @@ class Filtered(msgspec.Struct, frozen=True):
 class Terms(msgspec.Struct, frozen=True):
     """What the config demands of every candidate of a target. place: where it says so, such as "tasks.email-draft".
 
-    is_hedged, is_continued: what may be done for the answer (see catalog.Task).
+    is_hedged, is_continued: what may be done for the answer; priority: of its wait (see catalog.Task).
+    cache_s: how long answers are kept, 0 for not at all.
     """
 
     place: str = ""
@@ -89,6 +98,8 @@ class Terms(msgspec.Struct, frozen=True):
     needs: frozenset[str] = frozenset()
     is_hedged: bool = False
     is_continued: bool = False
+    priority: Priority = "medium"
+    cache_s: float = 0.0
 
 
 def describe_price(price: Price) -> str:

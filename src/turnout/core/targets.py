@@ -145,7 +145,7 @@ def stand_ins(snapshot: Snapshot, choice: Choice, terms: Terms) -> list[Choice |
 
 
 def _task_target(snapshot: Snapshot, task: Task) -> Target:
-    terms = _task_terms(task)
+    terms = _task_terms(task, snapshot.cache.ttl_s)
     names = [(name, snapshot.models.get(name)) for name in task.models]
     rollout = _rollout(snapshot, task.name, is_named=False)
     return Target(
@@ -164,7 +164,7 @@ def _task_target(snapshot: Snapshot, task: Task) -> Target:
 
 
 def _route_target(snapshot: Snapshot, route: Route) -> Target:
-    terms = Terms(f"routes.{route.name}", route.price_ceiling, route.regions)
+    terms = Terms(f"routes.{route.name}", route.price_ceiling, route.regions, cache_s=snapshot.cache.ttl_s)
     names = [(name, snapshot.models.get(name)) for name in route.models]
     rollout = _rollout(snapshot, "", is_named=False)
     return Target(
@@ -184,7 +184,7 @@ def _route_target(snapshot: Snapshot, route: Route) -> Target:
 
 def _model_target(snapshot: Snapshot, model: Model, task: Task | None) -> Target:
     """`model` is named; its fallbacks follow. With a task: under the task's terms, labelled with it."""
-    terms = Terms() if task is None else _task_terms(task)
+    terms = Terms(cache_s=snapshot.cache.ttl_s) if task is None else _task_terms(task, snapshot.cache.ttl_s)
     names: list[tuple[str, Model | None]] = [(model.name, model)]
     if model.fallbacks:
         names += [(name, snapshot.models.get(name)) for name in model.fallbacks]
@@ -207,8 +207,17 @@ def _model_target(snapshot: Snapshot, model: Model, task: Task | None) -> Target
     )
 
 
-def _task_terms(task: Task) -> Terms:
-    return Terms(f"tasks.{task.name}", task.price_ceiling, task.regions, task.needs, task.is_hedged, task.is_continued)
+def _task_terms(task: Task, usual_cache_s: float) -> Terms:
+    return Terms(
+        f"tasks.{task.name}",
+        task.price_ceiling,
+        task.regions,
+        task.needs,
+        task.is_hedged,
+        task.is_continued,
+        task.priority,
+        usual_cache_s if task.cache_s is None else task.cache_s,
+    )
 
 
 def _free(snapshot: Snapshot) -> Iterable[str]:
