@@ -193,8 +193,10 @@ async def growth(rig, once, count):
     return Seen(slope(sizes) * 1000 / each, slope(objects) * 1000 / each, statistics.median(cycles) * 1000 / each)
 
 
-async def all_paths(folder, names, count):
-    """Go these paths; return the growth of each."""
+async def all_paths(folder, names, count, most):
+    """Go these paths; return the growth of each. What grew by more than `most` is gone once more: a leak leaks again, while
+    what the process sets up once (a pool, a cache of a library's) does not.
+    """
     problems = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(str(context)))
     faults = [word for name, script in SCRIPTS.items() if script for word in ("--fault-for", name, script)]
@@ -208,6 +210,8 @@ async def all_paths(folder, names, count):
         tracemalloc.start(1)
         try:
             found = {name: await growth(rig, PATHS[name], count) for name in names}
+            for name in [name for name, seen in found.items() if any(is_more(seen, most))]:
+                found[name] = await growth(rig, PATHS[name], count)
         finally:
             tracemalloc.stop()
             gc.enable()
@@ -235,7 +239,7 @@ def test_t83_no_path_leaks(tmp_path, size, proof, caplog, seed):
     count, most = size((120, Seen(16 * 1024, 100, 100)), (1200, Seen(1024, 10, 10)))
     names = size(random.Random(seed).sample(list(PATHS), 6), list(PATHS))
     caplog.set_level(logging.ERROR, "turnout")  # what pytest keeps of the log grows too
-    found = uvloop.run(all_paths(tmp_path, names, count))
+    found = uvloop.run(all_paths(tmp_path, names, count, most))
     for name, seen in found.items():
         print(f"{name:45} per 1,000: {seen.size_bytes:8.0f} B {seen.objects:8.1f} objects {seen.cycles:8.1f} in cycles")
     leaks = {name: seen for name, seen in found.items() if any(is_more(seen, most))}
