@@ -268,6 +268,27 @@ def test_a_shorter_chunk_than_the_envelope_passes():
     """Prefix and suffix of the last chunk may overlap in a shorter one: it is looked at anew."""
     first, second = chunk("x"), b'data: {"choices":[{"delta":{"content":""}}]}\n\n'
     tiny = b'data: {"content":"a"}\n\n'
-    out, relay = relayed([first, first, second, tiny, tiny, b'data: {"content":"}\n\n'])
-    assert first * 2 + second + tiny * 2 == out[: len(first) * 2 + len(second) + len(tiny) * 2]
+    out, relay = relayed([first, first, second, tiny, tiny])
+    assert first * 2 + second + tiny * 2 == out
+    assert relay.failure is None
+
+
+@pytest.mark.parametrize("text", [rb"\q", b"odd\\", b"\\u12", b"\x01", b'"', b'","', b"\t", b"}\n\ndata: {"])
+@pytest.mark.parametrize("before", [0, 1, 30])
+def test_what_is_no_json_is_never_forwarded(text, before):
+    """However well the stream went until then: a client's parser would break on it."""
+    sound = chunk("x")
+    broken = sound.replace(b'"x"', b'"' + text + b'"')
+    out, relay = relayed([sound] * before + [broken])
+    assert sound * before == out
+    assert isinstance(relay.failure, UpstreamFault)
+
+
+@pytest.mark.parametrize("text", [rb"\n", rb"\\", rb"\u00e6", rb"a\tb", rb"\"quoted\"", "æøå".encode(), rb"\\\\"])
+def test_escapes_are_text(text):
+    """A chunk whose text is written with escapes goes on, byte for byte."""
+    sound = chunk("x")
+    escaped = sound.replace(b'"x"', b'"' + text + b'"')
+    out, relay = relayed([sound, sound, escaped, sound])
+    assert sound * 2 + escaped + sound == out
     assert relay.failure is None

@@ -130,7 +130,7 @@ async def test_t44_more_than_the_processor_does(tmp_path, size, proof):
             port, pid = port_of(gateway), gateway.process.pid
             wires = [ask(port, stream=True)]
             best = []
-            for rate_per_s in (100, 150, 200, 250, 300):
+            for rate_per_s in (150, 250, 350, 450, 550):
                 used_s = cpu_s([pid])
                 (report,) = await load.run(Flood(port, wires, rate_per_s, 5.0, 1500))
                 best.append((goodput(report), (cpu_s([pid]) - used_s) / report.elapsed_s))

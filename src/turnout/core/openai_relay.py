@@ -2,7 +2,7 @@
 
 The fast lane's inner loop, in three steps, each for what the one before does not know:
 1. A chunk that equals the last one but for the text between two quotes: two comparisons and a look at that text.
-2. A chunk of `data: {…}` lines in which none of the names that may say something occurs: a few searches in C.
+2. A chunk of `data: {…}` lines, each JSON, in which none of the names that may say something occurs: a few searches in C.
 3. Anything else is cut into events and parsed, as is every event until the first with content (the first byte rule).
 
 Rules: whole events only; what is forwarded is the upstream's bytes, never bytes of ours; an error event, or data that is
@@ -35,8 +35,10 @@ _SEAM = b"}\n\ndata: {"
 _TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|arguments)": ?"((?:[^"\\]|\\.)*+)"')
 """The text of a chunk, between its quotes."""
 
-_NOT_TEXT = re.compile(rb'["\x00-\x1f]')
-"""What ends a JSON string, or may not be in one; an escaped quote sends the chunk to step 2."""
+_NOT_TEXT = re.compile(rb'["\x00-\x1f]|\\(?:[^\\/bfnrtu]|\Z|u(?![0-9a-fA-F]{4}))')
+"""What ends a JSON string, or may not be in one; an escaped quote, and most of two backslashes, send the chunk to step 2."""
+
+_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 _LEARN_AT_MOST = 16
 """How often a stream's envelope is learned: at its start, when reasoning gives way to text, and so on. A stream whose
@@ -186,7 +188,7 @@ class ChatRelay:
 def ordinary(data: bytes) -> int:
     """Return how many events `data` is, if each is one `data: {…}` line that says nothing but content; else 0.
 
-    Cost: about 1 µs for 180 bytes. Never raises.
+    Cost: about 1.4 µs for 180 bytes, of which 0.4 to see that it is JSON. Never raises.
     """
     if not data.startswith(b"data: {") or not data.endswith(b"}\n\n") or b"\r" in data:
         return 0
@@ -196,6 +198,11 @@ def ordinary(data: bytes) -> int:
     if b'"error"' in data or b'"finish_reason":"' in data or b'"finish_reason": "' in data:
         return 0
     if b'"usage"' in data and data.count(b'"usage"') != data.count(b'"usage":null') + data.count(b'"usage": null'):
+        return 0
+    try:
+        for event in data.split(b"\n\n")[:-1] if lines > 2 else (data,):
+            _JSON.decode(event[6:])
+    except ValueError:
         return 0
     return lines >> 1
 

@@ -14,6 +14,10 @@ EVENT_LIMIT_BYTES = 2 * 1024 * 1024
 """The longest event: twice the largest that a vendor was seen to send (an image in one event, 1 MiB: RELIABILITY T09).
 Without a bound an upstream that never ends its event takes all memory (A7)."""
 
+_LONGEST_END = 4
+"""Bytes of a blank line and the line end before it, at most; they do not count against the limit, nor does an LF in front,
+so that the same bytes are as long however they are cut."""
+
 BOM = b"\xef\xbb\xbf"
 
 _EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -61,8 +65,8 @@ class Framer:
         frames: list[bytes] = []
         start, searched = 0, self._searched
         while True:
-            end = _end_of_event(held, start, max(start, searched - 2), has_cr=has_cr)
-            if (end or len(held)) - start > self._limit_bytes:
+            begin, end = _end_of_event(held, start, max(start, searched - 2), has_cr=has_cr)
+            if (begin if end else len(held) - _LONGEST_END) - start > self._limit_bytes:
                 self.failure = f"one event is longer than {self._limit_bytes} bytes"
                 self._held = bytearray()
                 return frames
@@ -77,19 +81,19 @@ class Framer:
         return frames
 
 
-def _end_of_event(held: bytearray, start: int, search_from: int, *, has_cr: bool) -> int:
-    """Return where the event that begins at `start` ends, 0 if it does not yet."""
+def _end_of_event(held: bytearray, start: int, search_from: int, *, has_cr: bool) -> tuple[int, int]:
+    """Return where the blank line of the event that begins at `start` begins and ends; (0, 0) if it does not yet."""
     if not has_cr:
         found = held.find(b"\n\n", search_from)
-        return 0 if found < 0 else found + 2
+        return (0, 0) if found < 0 else (found, found + 2)
     match = _EVENT_END.search(held, search_from)
     if match is None:
-        return 0
-    end = match.end()
+        return 0, 0
+    begin, end = match.span()
     # A CR at the very end, in an event that has LFs, is half of a CRLF: its other half belongs to this event. An LF that
     # it begins with says nothing: that may be the other half of the CRLF before.
     is_half = end == len(held) and held[end - 1] == 13 and held.find(b"\n", start + 1) >= 0
-    return 0 if is_half else end
+    return (0, 0) if is_half else (begin, end)
 
 
 def parse(frame: bytes) -> tuple[bytes, bytes] | None:
