@@ -26,7 +26,7 @@ from turnout.config.environment import Environment
 from turnout.config.load import load
 from turnout.core.simulation.world import World
 from turnout.core.trace import Trace
-from turnout.gateway.clock import SystemClock
+from turnout.gateway.clock import Clock, SystemClock
 from turnout.gateway.service import Service
 
 KEY = "sk-turnout-Zq7Lm2Xv9Tb4Rk8Wc1Yp6Nd3Hf5Jg0Ss"
@@ -71,12 +71,14 @@ class Rig:
         world: World | None = None,
         env: dict[str, str] | None = None,
         wire: str | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.world = world or World.instant(seed=1)
         self.home = home
         self._text = config
         self._env = env or {}
         self._wire = wire
+        self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self.url = ""
         self.key = KEY
@@ -92,7 +94,7 @@ class Rig:
         self.write_config(self._text)
         environment = Environment({"TURNOUT_HOME": str(self.home / "home"), "TURNOUT_MASTER_KEY": KEY, **self._env})
         loaded = load(self.config_path, environment)
-        self.service = Service(loaded, environment, SystemClock(), config=self.config_path)
+        self.service = Service(loaded, environment, self._clock, config=self.config_path)
         listener = listen("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

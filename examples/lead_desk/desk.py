@@ -195,6 +195,8 @@ def _tell_end(console: Console, report: dict[str, Any], options: Options, troubl
         say(
             f"{total['answers']} answers ({kinds}){earlier} in {total['seconds']:.0f} s. Total cost ${total['cost_usd']:.2f}."
         )
+        if total["cache_hits"]:
+            say(f"{total['cache_hits']} of them came from the gateway's cache: no model was asked for those again.")
         say(f"Read them in {options.out}/: a folder per lead. Nothing was sent.")
     for failure in report["failures"][:5]:
         say(f"No answer for lead {failure['lead']}, {failure['job']}: {plain(failure['message'])[:300]}")

@@ -28,7 +28,8 @@ class Answer:
     """One finished job and where its words came from.
 
     origin: real, simulated or local. seconds: until the whole answer was there, as the desk saw it; first_seconds:
-    until its first words. attempts: upstream tries. cost_usd: as the gateway told. is_new: made by this run.
+    until its first words. attempts: upstream tries. cost_usd: as the gateway told. cache: what its cache did.
+    is_new: made by this run.
     """
 
     lead_id: str
@@ -52,6 +53,11 @@ class Answer:
     made_at: str = ""
     words: int = 0
     is_new: bool = field(default=True, compare=False)
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the gateway gave it without asking a model for it."""
+        return self.cache.startswith("hit") or self.cache == "coalesced"
 
 
 class Cabinet:
@@ -121,10 +127,10 @@ def page_of(job: Job, answer: Answer) -> str:
     titles = {"analysis": "Analyse", "draft": "Udkast til e-mail (ikke sendt)", "plan": "Opgaveplan"}
     over = f" (asked for at most {job.words})" if answer.words > job.words else ""
     cut = ", cut at its token limit" if answer.finish_reason == "length" else ""
+    tries = "from the cache" if answer.is_cached else f"{answer.attempts} {'try' if answer.attempts == 1 else 'tries'}"
     return (
         f"# {titles[job.name]}: {' '.join(job.lead.name.split())}\n\n{answer.text.strip()}\n\n---\n"
-        f"*{answer.origin}: {answer.model} by {answer.provider}, {answer.attempts} "
-        f"{'try' if answer.attempts == 1 else 'tries'}, {answer.seconds:.2f} s, {answer.words} words{over}{cut}, "
+        f"*{answer.origin}: {answer.model} by {answer.provider}, {tries}, {answer.seconds:.2f} s, {answer.words} words{over}{cut}, "
         f"${answer.cost_usd:.6f}. Task {answer.task}, request {answer.request_id or 'unknown'}, {answer.made_at}.*\n"
     )
 

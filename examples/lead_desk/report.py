@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from .filing import Answer
 from .workers import Outcome
-
-CACHE_HIT: Final = "hit"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -38,7 +36,7 @@ def figures(answers: Sequence[Answer], failed: int = 0) -> dict[str, Any]:
         "output_tokens": sum(answer.output_tokens for answer in answers),
         "cost_usd": round(sum(answer.cost_usd for answer in answers), 9),
         "fallbacks": sum(answer.attempts > 1 for answer in answers),
-        "cache_hits": sum(answer.cache.startswith(CACHE_HIT) for answer in answers),
+        "cache_hits": sum(answer.is_cached for answer in answers),
     }
 
 

@@ -37,7 +37,7 @@ def line_of(done: int, total: int, job: Job, answer: Answer | AskError) -> str:
     head = f"{done:>{len(str(total))}}/{total} {name:<{_LINE_NAME_WIDTH}} {job.name:<8}"
     if isinstance(answer, AskError):
         return f"{head} FAILED {plain(answer.message)[:160]}"
-    tries = f"try {answer.attempts}" if answer.attempts > 1 else ""
+    tries = "cache" if answer.is_cached else f"try {answer.attempts}" if answer.attempts > 1 else ""
     return f"{head} {answer.seconds:5.2f}s {tries:<5} {answer.origin:<9} {answer.model}"
 
 

@@ -24,8 +24,10 @@ class GatewayError(Exception):
     plain: the same without a vendor's words: what may be kept, in traces and logs.
     param: the request field at fault (OpenAI's `param`), if one is.
     retry_after_s: seconds after which a new try makes sense, if known.
+    is_ambiguous: a vendor may have done (and billed) the work although we have no answer.
     """
 
+    is_ambiguous: bool = False
     code: ClassVar[str] = ""
     status: int = 500
     source: ClassVar[Source] = "gateway"
@@ -120,6 +122,14 @@ class BudgetExceeded(LimitError):
     status = 402
 
 
+class QuotaExhausted(LimitError):
+    """What vendors allow us is used up, and has no room in the time that the request can wait. Nothing was sent."""
+
+    code = "quota_exhausted"
+    status = 429
+    retry = "after"
+
+
 class Overloaded(LimitError):
     """More than we can carry now."""
 
@@ -147,7 +157,6 @@ class UpstreamError(GatewayError):
 
     words: the vendor's own, which end the message; it may quote the prompt or the answer in them.
     model, provider: our names. attempt: 1 for the first. vendor_status: the HTTP status received, None if none was.
-    is_ambiguous: the vendor may have done (and billed) the work although we have no answer.
     is_throttle: a refusal that says nothing about health.
     body: at most 2 KiB of what the vendor said, for the trace; passed to the client only by UpstreamRejected.
     """

@@ -26,6 +26,9 @@ ROUTES = [
     ("GET", "/admin/traces/req_1"),
     ("POST", "/admin/explain"),
     ("GET", "/admin/config"),
+    ("GET", "/admin/quotas"),
+    ("GET", "/admin/cache"),
+    ("DELETE", "/admin/cache"),
     ("POST", "/admin/reload"),
 ]
 
@@ -106,6 +109,33 @@ async def test_the_config_is_shown_with_origins_and_without_secrets(admin):
     assert "turnout.yaml" in told["origins"]["rollouts.litellm.percent"]
     assert "canary" not in body
     assert KEY not in body
+
+
+async def test_the_quotas_are_told(tmp_path):
+    """Each with its numbers; none where none is known."""
+    config = CONFIG.replace("key-1}}", "key-1, quota: {{requests_per_minute: 16, margin: 25 %}}}}")
+    async with Rig(tmp_path, config=config) as rig, rig.http() as client:
+        (told,) = (await client.get("/admin/quotas")).json()["quotas"]
+    assert (told["name"], told["account"], told["models"], told["margin"]) == ("stub", "stub", "*", 0.25)
+    assert [(one["what"], one["limit"], one["vendor"]) for one in told["gauges"]] == [("requests_minute", 12, 16)]
+
+
+async def test_the_cache_is_told_and_emptied(tmp_path):
+    """All of it, or one workspace's; a parameter that it does not know empties nothing."""
+    body = {"model": "first", "messages": [{"role": "user", "content": "hej"}]}
+    async with Rig(tmp_path, config=CONFIG + "cache: {{ttl: 60}}\n") as rig, rig.http() as client:
+        for _ in range(2):
+            await client.post("/v1/chat/completions", json=body)
+        told = (await client.get("/admin/cache")).json()
+        assert (told["entries"], told["hits"], told["misses"], told["hit_ratio"]) == (1, 1, 1, 0.5)
+        wrong = await client.delete("/admin/cache?work_space=blue")
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "work_space")
+        assert (await client.delete("/admin/cache?workspace=blue")).json() == {"cleared": 0}
+        assert (await client.get("/admin/cache")).json()["entries"] == 1
+        assert (await client.delete("/admin/cache")).json() == {"cleared": 1}
+        assert (await client.get("/admin/cache")).json()["entries"] == 0
+        refused = await client.put("/admin/cache")
+        assert sorted(refused.headers["allow"].split(", ")) == ["DELETE", "GET", "HEAD"]
 
 
 async def test_an_unknown_admin_route_is_a_404_in_our_shape(admin):

@@ -36,7 +36,24 @@ async def test_the_body_names_task_and_user_too(rig):
     assert (sent["user"], sent["metadata"]) == ("carl", {"trip": "7"})
 
 
-@pytest.mark.parametrize("name", ["x-turnout-task", "x-turnout-user", "x-turnout-session"])
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("x-turnout-priority", "urgent", "high, medium or low"),
+        ("x-turnout-timeout", "soon", "number of seconds"),
+        ("x-turnout-by", "tomorrow", "an instant with its offset"),
+    ],
+)
+async def test_a_wish_that_makes_no_sense_is_refused(rig, name, value, words):
+    """With the header's name, before anything is sent."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, json=CHAT, headers={name: value})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+    assert words in answer.json()["error"]["message"]
+    assert rig.world.witness.count == 0
+
+
+@pytest.mark.parametrize("name", ["x-turnout-task", "x-turnout-user", "x-turnout-session", "x-turnout-workspace"])
 async def test_a_label_that_is_too_long_is_refused(rig, name):
     """With the header's name; the longest that is allowed passes."""
     async with rig.http() as client:

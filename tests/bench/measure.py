@@ -68,7 +68,7 @@ class Subject:
 
     def request(self, *, is_stream: bool) -> load.Request:
         """What this row is asked."""
-        headers = (("authorization", f"Bearer {targets.token_of(self.case.target)}"),)
+        headers = (("authorization", f"Bearer {targets.token_of(self.case.target)}"), *self.case.headers)
         wires = [
             load.chat_wire(self.port, targets.body_of(self.case.model, is_stream=streams), headers)
             for streams in (False, is_stream)
@@ -230,7 +230,7 @@ def measure_constant(subject: Subject, stub: Stub, lengths: Lengths) -> None:
         )
     if seen.count(sse_load.COMPLETE) != seen.planned:
         subject.problems.append(f"at a constant rate: {seen}")
-    elif stub.posts() - posts != seen.planned:
+    elif subject.case.has_upstream and stub.posts() - posts != seen.planned:
         subject.problems.append(f"{seen.planned} streams, but the upstream saw {stub.posts() - posts} requests")
     else:
         for series in (sse_load.FIRST_CHUNK, sse_load.TOTAL, sse_load.GAP, sse_load.LATENESS):

@@ -20,6 +20,9 @@ BIN = Path(sys.executable).parent
 KEY = "bench-5f0d6c1e9a7b43d28c04f1e6b95a3d77"
 MODEL = "bench-model"
 TASK = "bench-task"
+CACHED = "bench-cached"
+TOGETHER = "bench-together"
+FULL = "bench-full"
 VENDOR_MODEL = "gpt-4o-mini"
 READY_S = 20.0
 
@@ -54,17 +57,24 @@ class Case:
     model: str
     can_stream: bool = True
     has_upstream: bool = True
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 CASES = (
     Case("turnout", "turnout", MODEL),
     Case("turnout-task", "turnout", TASK),
+    # Everything on: a quota, the line, the cache; and nothing of it helps, as the client wants every answer anew.
+    Case("turnout-full", "turnout", FULL, headers=(("cache-control", "no-cache"),)),
+    # The same question again and again. (Not streamed: the streams of the stub change from one kind of run to the next.)
+    Case("turnout-cached", "turnout", CACHED, can_stream=False, has_upstream=False),
+    # Kept for a millisecond only: whoever asks meanwhile reads along.
+    Case("turnout-together", "turnout", TOGETHER, has_upstream=False),
     Case("floor", "floor", MODEL, can_stream=False, has_upstream=False),
     Case("nginx", "nginx", MODEL),
     Case("ferrogw", "ferrogw", MODEL),
     Case("litellm", "litellm", MODEL),
 )
-WITHOUT_PEERS = ("turnout", "turnout-task")
+WITHOUT_PEERS = ("turnout", "turnout-task", "turnout-full", "turnout-cached", "turnout-together")
 
 
 def output_of(*command: str) -> str:
@@ -89,13 +99,24 @@ def turnout(stub_port: int, folder: Path) -> Target:
     port = free_port()
     model = {"provider": "stub", "id": VENDOR_MODEL, "price": {"input": 0.15, "output": 0.60}, "context": 128000,
              "can": ["tools", "json"]}  # fmt: skip
+    stub = {"kind": "compatible", "base_url": f"http://127.0.0.1:{stub_port}/v1", "api_key": "sk-stub"}
+    # Never short, so that what is measured is the counting and not the waiting.
+    quota = {"requests_per_minute": 10**9, "requests_per_day": 10**9, "tokens_per_minute": 10**12, "at_once": 10**6}
+    models = [MODEL, "bench-spare"]
+    limited = ["bench-limited", "bench-limited-spare"]
     config = {
         "server": {"host": "127.0.0.1", "port": port},
-        "providers": {
-            "stub": {"kind": "compatible", "base_url": f"http://127.0.0.1:{stub_port}/v1", "api_key": "sk-stub"}
+        "providers": {"stub": stub, "limited": {**stub, "quota": quota}},
+        "models": {
+            **dict.fromkeys(models, model),
+            **{name: {**model, "provider": "limited"} for name in limited},
         },
-        "models": {MODEL: model, "bench-spare": model},
-        "tasks": {TASK: {"models": [MODEL, "bench-spare"], "because": "what the benchmark asks for"}},
+        "tasks": {
+            TASK: {"models": models, "because": "what the benchmark asks for"},
+            CACHED: {"models": models, "cache": "1h"},
+            TOGETHER: {"models": models, "cache": "1ms"},
+            FULL: {"models": limited, "cache": "5m"},
+        },
     }
     return Target(
         "turnout", output_of(str(command), "--version").rpartition(" ")[2] or "unknown", port, "/health/ready",

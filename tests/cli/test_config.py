@@ -42,13 +42,16 @@ def test_every_example_in_the_first_file_can_be_switched_on(capsys: Capture, mon
     path = Path("turnout.yaml")
     lines = []
     for line in path.read_text().splitlines():
-        is_example = line.startswith(("  # ", "# retry: ", "# breaker: ", "# timeouts: ", "# traces: "))
+        is_example = line.startswith(
+            ("  # ", "# retry: ", "# breaker: ", "# timeouts: ", "# traces: ", "# cache: ", "# valkey: ")
+        )
         lines.append(line.replace("# ", "", 1) if is_example else line)
     Path("key").write_text("sk-ant")
     path.write_text("\n".join(lines).replace("file:/run/secrets/anthropic", "file:key"))
     monkeypatch.setenv("TURNOUT_MASTER_KEY", "kJ8s2mNq0vXz4Lw7Tg5Rb1Yc")
     for name in ("OPENROUTER_API_KEY", "MY_KEY", "LITELLM_MASTER_KEY"):
         monkeypatch.setenv(name, "sk-x")
+    monkeypatch.setenv("VALKEY_URL", "redis://127.0.0.1:6379/0")
     code = run(["check", "--json"])
     told = json.loads(capsys.readouterr().out.partition("\n")[2])
     assert (code, told.get("problems")) == (0, None)

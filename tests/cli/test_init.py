@@ -42,8 +42,8 @@ def test_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, as for any wrong command line."""
-    assert run(["chekc"]) == 2
-    assert "Did you mean 'check'?" in capsys.readouterr().err
+    assert run(["explian"]) == 2
+    assert "Did you mean 'explain'?" in capsys.readouterr().err
     assert run(["--wrong"]) == 2
     assert "--wrong" in capsys.readouterr().err
 

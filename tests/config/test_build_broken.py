@@ -161,6 +161,49 @@ BROKEN: tuple[tuple[str | bytes, list[str]], ...] = (
         'providers: {a: {kind: compatible, base_url: "http://x", region: "${R}"}}\n',
         ["1:65 providers.a.region: ${…} is read only in api_key"],
     ),
+    (
+        'providers: {a: {kind: compatible, base_url: "http://x", quota: {requests_per_minute: 0, margin: 25, day_starts: noon}}}\n',
+        [
+            "1:86 providers.a.quota.requests_per_minute: 0 is out of range",
+            "1:97 providers.a.quota.margin: 25 is out of range, expected 0 to 1 (or a percentage, such as 25 %)",
+            "1:113 providers.a.quota.day_starts: 'noon' is no time of day",
+        ],
+    ),
+    (
+        'providers: {a: {kind: compatible, base_url: "http://x", quota: {requests_per_minute: 3, margin: 80 %, rpm: 3}}}\n',
+        ["1:97 providers.a.quota.margin: leaves nothing of 3, lower it", "1:103 providers.a.quota.rpm: unknown key"],
+    ),
+    (
+        'providers: {a: {kind: compatible, base_url: "http://x", quota: lots}}\n',
+        ["1:64 providers.a.quota: 'lots' is not known here"],
+    ),
+    (
+        'providers: {a: {kind: compatible, base_url: "http://x", quota: [1]}}\n',
+        ["1:64 providers.a.quota: a list stands here, expected `none` or `learn` or a table"],
+    ),
+    (
+        "models: {a: {provider: openai, quota: {models: '*', at_once: x}}}\n",
+        ["1:40 models.a.quota.models: unknown key", "1:62 models.a.quota.at_once: 'x' is no whole number"],
+    ),
+    (
+        "cache: {ttl: forever, size: 1KiB, safe_tools: getPricing}\n",
+        [
+            "1:14 cache.ttl: 'forever' is no time",
+            "1:29 cache.size: one answer of 1,048,576 bytes does not fit into 1,024 bytes, lower max_answer",
+            "1:47 cache.safe_tools: a single value stands here, expected a list",
+        ],
+    ),
+    (
+        "cache: {max_answer: 1GiB}\n",
+        ["1:21 cache.max_answer: one answer of 1,073,741,824 bytes does not fit into 67,108,864 bytes"],
+    ),
+    ("valkey:\n  url: canary:6379\n", ["2:8 valkey.url: is no address"]),
+    ("valkey: {url: '${NOPE}'}\n", ["1:15 valkey.url: the environment variable NOPE is not set"]),
+    ("valkey: {}\n", ["1:1 valkey: the key 'url' is missing"]),
+    (
+        "tasks: {t: {models: [gpt-4o], priority: urgent, cache: long}}\n",
+        ["1:41 tasks.t.priority: 'urgent' is not known here", "1:56 tasks.t.cache: 'long' is no time"],
+    ),
     ("models:\n  a: {id: x}\n", ["2:3 models.a: the key 'provider' is missing"]),
     ("models:\n  a:\n", ["2:3 models.a: the key 'provider' is missing"]),
     ("models: {a: {provider: opnai}}\n", ["1:24 models.a.provider: unknown provider 'opnai', did you mean 'openai'?"]),

@@ -32,8 +32,8 @@ def test_everything_about_a_task_can_be_said(folder: Folder) -> None:
     """A list is an order of preference."""
     text = """
 tasks:
-  t: {models: [gpt-4o], because: it is good, price_ceiling: free, needs: [tools, danish], regions: [eu], max_retries: 1, timeout: 30s, hedge: true, continuation: text}
-  u: {models: {gpt-4o: 1}, hedge: false, continuation: none}
+  t: {models: [gpt-4o], because: it is good, price_ceiling: free, needs: [tools, danish], regions: [eu], max_retries: 1, timeout: 30s, hedge: true, continuation: text, priority: high, cache: 5m}
+  u: {models: {gpt-4o: 1}, hedge: false, continuation: none, cache: none}
 """
     tasks = folder.snapshot(text).tasks
     assert tasks["t"] == Task(
@@ -47,8 +47,18 @@ tasks:
         total_s=30.0,
         is_hedged=True,
         is_continued=True,
+        priority="high",
+        cache_s=300.0,
     )
-    assert tasks["u"] == Task("u", ("gpt-4o",), policy="weighted", weights=(1.0,))
+    assert tasks["u"] == Task("u", ("gpt-4o",), policy="weighted", weights=(1.0,), cache_s=0.0)
+
+
+def test_shipped_tasks_keep_their_answers_for_five_minutes(folder: Folder) -> None:
+    """As the first product does (FACTS §3); a task of the user's does as `cache` says until it says so itself."""
+    tasks = folder.snapshot("tasks: {mine: {models: [gpt-4o]}}\n").tasks
+    assert tasks.pop("mine").cache_s is None
+    assert {("medium", 300.0)} == {(task.priority, task.cache_s) for task in tasks.values()}
+    assert len(tasks) == 10
 
 
 def test_an_alias_leads_to_where_its_chain_ends(folder: Folder) -> None:

@@ -23,7 +23,7 @@ def test_every_line_has_its_origin(folder: Folder) -> None:
     assert told["models.gpt-4o"].origin == "default"
     assert told["tasks.chat"].value == (
         "{policy: priority, models: [glm-4.5-air-free, gpt-oss-20b-free, gemma-3-27b-free], "
-        "because: accurate, good Danish, price_ceiling: free, needs: [conversation, danish]}"
+        "because: accurate, good Danish, price_ceiling: free, needs: [conversation, danish], cache: 300}"
     )
     assert told["aliases.gpt-4"] == Line("aliases.gpt-4", "production-chat", "turnout.yaml:15")
     assert told["rollouts.litellm.percent"] == Line("rollouts.litellm.percent", "10", "turnout.yaml:17")
@@ -76,3 +76,33 @@ rollouts: {r: {tasks: [chat], candidate: {models: [gpt-4o]}, include: [b, a]}}
     assert told["rollouts.r.candidate.models"] == "[gpt-4o]"
     assert told["rollouts.r.tasks"] == "[chat]"
     assert told["rollouts.r.include"] == "[a, b]"
+
+
+def test_quotas_and_cache_are_told(folder: Folder) -> None:
+    """Shipped ones as `default`, numbers only where there are some, `learn` where there are none; no address of Valkey."""
+    text = """
+providers:
+  openrouter: {quota: {requests_per_day: 50}}
+  stub: {kind: compatible, base_url: "http://x", quota: learn}
+  plain: {kind: compatible, base_url: "http://x"}
+models:
+  m: {provider: stub, quota: {tokens_per_minute: 5000, margin: 10 %}}
+cache: {ttl: 2m}
+valkey: {url: "redis://:canary@x"}
+tasks: {t: {models: [m], priority: low, cache: none}}
+"""
+    snapshot = folder.snapshot(text, KEYS)
+    told = {line.key: line for line in lines(snapshot)}
+    before = "providers.openrouter.quota."
+    assert Line(f"{before}requests_per_day", "50", "turnout.yaml:3") == told[f"{before}requests_per_day"]
+    assert Line(f"{before}requests_per_minute", "16", "default") == told[f"{before}requests_per_minute"]
+    assert {"models": "*:free", "at_once": "2", "margin": "0.25", "day_starts": "00:00 UTC", "reserve": "0.2"} == {
+        key: told[before + key].value for key in ("models", "at_once", "margin", "day_starts", "reserve")
+    }
+    assert told["providers.stub.quota"].value == "learn"
+    assert not any(key.startswith("providers.plain.quota") for key in told)
+    assert told["models.m"].value == "{provider: stub, id: m, quota: {tokens_per_minute: 5000, margin: 0.1}}"
+    assert told["tasks.t"].value == "{policy: priority, models: [m], priority: low, cache: 0}"
+    assert (told["cache.ttl"].value, told["cache.size"].origin) == ("120", "default")
+    assert told["valkey.url"] == Line("valkey.url", "***", "turnout.yaml:9")
+    assert "canary" not in json.dumps(effective(snapshot))

@@ -31,6 +31,11 @@ READERS = (
     scalars.proxy_address,
     scalars.names_template,
     scalars.percent,
+    scalars.share,
+    scalars.allowance,
+    scalars.keeping,
+    scalars.day_start,
+    scalars.valkey_address,
 )
 
 
@@ -75,6 +80,20 @@ READERS = (
         (scalars.names_template, "{provider}/{id}", "{provider}/{id}"),
         (scalars.percent, "12.5", 12.5),
         (scalars.percent, "10 %", 10.0),
+        (scalars.share, "0.25", 0.25),
+        (scalars.share, "25 %", 0.25),
+        (scalars.share, "1", 1.0),
+        (scalars.allowance, "1_000", 1000),
+        (scalars.allowance, "none", 0),
+        (scalars.keeping, "5m", 300.0),
+        (scalars.keeping, "0", 0.0),
+        (scalars.keeping, "none", 0.0),
+        (scalars.day_start, "00:00", (0, "UTC")),
+        (scalars.day_start, "7:30 UTC", (27_000, "UTC")),
+        (scalars.day_start, "23:59 America/Los_Angeles", (86_340, "America/Los_Angeles")),
+        (scalars.valkey_address, "redis://valkey:6379/0", "redis://valkey:6379/0"),
+        (scalars.valkey_address, "rediss://u:p@h", "rediss://u:p@h"),
+        (scalars.valkey_address, "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
     ],
 )
 def test_reads_what_is_meant(read: Callable[[str], object], written: str, expected: object) -> None:
@@ -137,6 +156,26 @@ def test_reads_what_is_meant(read: Callable[[str], object], written: str, expect
         (scalars.names_template, "{id}{0}"),
         (scalars.percent, "101"),
         (scalars.percent, "-1"),
+        (scalars.share, "25"),
+        (scalars.share, "101 %"),
+        (scalars.share, "much"),
+        (scalars.allowance, "0"),
+        (scalars.allowance, "-1"),
+        (scalars.allowance, "1.5"),
+        (scalars.keeping, "8d"),
+        (scalars.keeping, "-1"),
+        (scalars.day_start, "24:00"),
+        (scalars.day_start, "midnight"),
+        (scalars.day_start, "00:00 Mars/Base"),
+        (scalars.day_start, "00:00 /etc/passwd"),
+        (scalars.day_start, "00:00 Europe"),
+        (scalars.valkey_address, "http://valkey:6379"),
+        (scalars.valkey_address, "redis://valkey:0"),
+        (scalars.valkey_address, "redis://valkey:99999"),
+        (scalars.valkey_address, "redis://"),
+        (scalars.valkey_address, "unix://"),
+        (scalars.valkey_address, "redis://vålkey"),
+        (scalars.valkey_address, "valkey:6379"),
     ],
 )
 def test_refuses_what_is_not_meant(read: Callable[[str], object], written: str) -> None:
@@ -167,5 +206,6 @@ def test_any_text_is_read_or_refused(read: Callable[[str], object], written: str
 @pytest.mark.parametrize("address", ["http://u:canary@x", "http://x?k=canary", "ftp://canary", "http://canary:99999"])
 def test_an_address_is_never_repeated(address: str) -> None:
     """A wrong address may hold a key, so its error does not."""
-    with pytest.raises(ValueError, match=r"^(?!.*canary)"):
-        scalars.web_address(address)
+    for read in (scalars.web_address, scalars.valkey_address):
+        with pytest.raises(ValueError, match=r"^(?!.*canary)"):
+            read(address)

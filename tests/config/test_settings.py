@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from turnout.core.catalog import Bounds, BreakerRule, RetryRule, Secret, Server, Timeouts
+from turnout.core.catalog import Bounds, BreakerRule, CacheRule, RetryRule, Secret, Server, Timeouts
 
 STRONG = "kJ8s2mNq0vXz4Lw7Tg5Rb1Yc"
 
@@ -17,6 +17,7 @@ def test_defaults_are_those_of_the_catalogue(folder: Folder) -> None:
     snapshot = folder.snapshot("", {"TURNOUT_HOME": "/var/t"})
     assert snapshot.server == Server(home="/var/t")
     assert (snapshot.retry, snapshot.breaker, snapshot.timeouts) == (RetryRule(), BreakerRule(), Timeouts())
+    assert (snapshot.cache.ttl_s, snapshot.cache.size_bytes) == (0.0, 64 * 1024 * 1024)
     assert snapshot.origins["server.home"] == "TURNOUT_HOME"
 
 
@@ -30,6 +31,8 @@ retry: {{max_retries: 3, backoff: 100ms, max_backoff: 2s, budget: 0.1, budget_fl
 breaker: {{failures: 2, rest: 60s, max_rest: 10m}}
 timeouts: {{connect: 1, first_chunk: 2, idle: 3, total: 4}}
 traces: {{rows: 0}}
+cache: {{ttl: 1h, size: 2MiB, max_answer: 1KiB, safe_tools: [getPricing]}}
+valkey: {{url: "redis://valkey:6379/1"}}
 """,
         {"TURNOUT_HOME": "/t"},
     )
@@ -43,7 +46,9 @@ traces: {{rows: 0}}
         concurrency=7,
         bounds=Bounds(1024**2, 32 * 1024, 32, 5.0, 0.5, 2 * 1024**2, send_s=7.0, idle_s=120.0),
         trace_rows=0,
+        valkey_url=Secret("redis://valkey:6379/1"),
     )
+    assert snapshot.cache == CacheRule(3600.0, 2 * 1024**2, 1024, frozenset({"getPricing"}))
     assert snapshot.retry == RetryRule(3, 0.1, 2.0, 0.1, 1, retry_ambiguous=False)
     assert snapshot.breaker == BreakerRule(2, 60.0, 600.0)
     assert snapshot.timeouts == Timeouts(1.0, 2.0, 3.0, 4.0)
@@ -94,3 +99,20 @@ def test_a_master_key_may_come_from_a_file(folder: Folder) -> None:
     assert loaded.snapshot.origins["server.master_key"] == f"file:{path}"
     assert loaded.watched_files == (folder.path / "turnout.yaml", Path(path))
     assert folder.problems("server: {master_key: 'file:nope'}\n")[0].startswith("turnout.yaml:1:22 server.master_key")
+
+
+def test_tools_that_only_look_up_are_shipped(folder: Folder) -> None:
+    """A list of the user's replaces them; `defaults: false` takes them away."""
+    shipped = folder.snapshot("").cache.safe_tools
+    assert {"getBusinessHours", "getServicePricing", "getCompanyInfo", "getAvailableServices"} == shipped
+    assert folder.snapshot("cache: {ttl: 1m}\n").cache == CacheRule(60.0, safe_tools=shipped)
+    assert folder.snapshot("cache: {safe_tools: []}\n").cache == CacheRule()
+    assert folder.snapshot("defaults: false\n").cache == CacheRule()
+
+
+def test_where_valkey_is_may_come_from_the_environment(folder: Folder) -> None:
+    """By reference, as keys do: the address may hold a password."""
+    snapshot = folder.snapshot("valkey: {url: '${V}'}\n", {"V": "rediss://:canary@valkey"})
+    assert Secret("rediss://:canary@valkey") == snapshot.server.valkey_url
+    assert snapshot.origins["valkey.url"] == "V"
+    assert folder.snapshot("valkey:\n").server.valkey_url is None

@@ -119,3 +119,17 @@ def test_a_printable_text_is_one_line(text):
     line = printable(text)
     assert line.isprintable()
     assert line == printable(line)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://valkey:6379/0", set()),
+        ("rediss://turnout:p%40ssword@valkey", {"p%40ssword", "p@ssword"}),
+        ("unix://:canary-0123@/run/valkey.sock", {"canary-0123"}),
+    ],
+)
+def test_the_password_of_valkey_is_one_of_them(url, expected):
+    """As it is written in the address, and as it is sent."""
+    bare = snapshot([], by=("free",))
+    assert expected == secrets_of(msgspec.structs.replace(bare, server=Server(valkey_url=Secret(url))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,6 +157,15 @@ def test_a_hint_that_is_too_long_goes_to_the_client():
     assert GiveUp("a wait of 7.0 s does not fit the time that is left", 7.0) == after(
         near, standing(time_s=5.0), draw=0.0
     )
+
+
+def test_a_refusal_for_rate_goes_back_to_the_line_where_there_is_one():
+    """The line knows until when its vendor wants nothing; it still costs budget. Other failures are as without."""
+    far = UpstreamThrottled("429", retry_after_s=300.0)
+    in_line = msgspec.structs.replace(standing(), has_line=True)
+    assert Again(0.0) == after(far, in_line)
+    assert GiveUp("the retry budget is spent", 300.0) == after(far, in_line, SPENT)
+    assert after(REFUSED, standing()) == after(REFUSED, in_line)
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))

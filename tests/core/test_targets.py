@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.core.worlds import CHEAP, model, snapshot
-from turnout.core.catalog import FREE, Candidate, Model, Rollout, Route, Snapshot, Task
+from turnout.core.catalog import FREE, Candidate, Model, Quota, Rollout, Route, Snapshot, Task
 from turnout.core.eligible import Ask, Choice, Filtered, Terms
 from turnout.core.targets import UNBOUNDED, Index, Line, Target, find, make_line, stand_ins
 from turnout.errors import GatewayError, InvalidRequest, ModelNotFound
@@ -369,3 +369,10 @@ def test_an_index_does_not_hold_more_than_the_config():
     before = len(index.names)
     find(index, Ask("openrouter/anything:free"))
     assert (before, len(world().candidates)) == (len(index.names), len(index.snapshot.candidates))
+
+
+def test_a_model_made_for_one_request_counts_against_its_accounts_quotas():
+    """Those whose pattern its id matches; a vendor's free tier holds for models that nobody listed."""
+    held = world(quotas={"openrouter": Quota("openrouter", "openrouter", "*:free", at_once=1)})
+    made = [found(Ask(f"openrouter/lab/{name}"), held).control.choices[0].candidate.quotas for name in ("x:free", "x")]
+    assert [("openrouter",), ()] == made

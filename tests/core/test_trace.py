@@ -55,6 +55,15 @@ def test_a_trace_survives_the_store():
     assert trace == msgspec.json.decode(msgspec.json.encode(trace), type=Trace)
 
 
+def test_a_wait_for_a_turn_is_told():
+    """How long, and with which priority; one that nobody would notice is not."""
+    trace = begin("req_1", 0.0, "rev1", ASK, planned())
+    trace.priority, trace.waited_s = "low", 12.34
+    assert "waited 12.3 s in all for its turn, with low priority" in render(trace)
+    trace.waited_s = 0.001
+    assert not any("waited" in line for line in render(trace))
+
+
 def test_two_traces_do_not_share_their_attempts():
     """Each begins with none."""
     one, other = begin("a", 0.0, "r", ASK, None), begin("b", 0.0, "r", ASK, None)
@@ -105,6 +114,15 @@ def test_the_story_of_a_failure():
         "failed: no_candidate, status 503, after 0.000 s; cost unknown",
         f"  {'x' * 300}…",
     ] == render(trace)
+
+
+def test_what_the_cache_did_is_told():
+    """And whose answer was given again."""
+    trace = begin("req_1", 0.0, "rev1", Ask(""), None)
+    trace.cache = "miss"
+    assert "cache: miss" in render(trace)
+    trace.cache, trace.given = "hit", "glm@openrouter"
+    assert "cache: hit, an answer of glm@openrouter" in render(trace)
 
 
 def test_a_count_of_ours_in_place_of_the_vendors_is_told():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -16,6 +17,11 @@ from examples.lead_desk.desk import SHIPPED, Options, intake, interruptible, run
 from examples.lead_desk.leads import LeadError
 from examples.lead_desk.stage import Stage
 from tests.examples.stub_gateway import Asked, Gateway, Told, refused, usual
+from tests.rig import CONFIG, Rig
+
+TASKS = "".join(
+    f"  {name}: {{{{models: [first]}}}}\n" for name in ("lead-analysis", "email-draft", "complex-reasoning")
+)
 
 
 def worked(gateway: Gateway, folder: Path, **changes: Any) -> tuple[int, str]:
@@ -53,6 +59,28 @@ def test_a_second_run_asks_nothing_again(gateway: Gateway, tmp_path: Path) -> No
     assert "7 of them by an earlier run" in said
     worked(gateway, tmp_path, is_fresh=True)
     assert len(gateway.asked) == 7
+
+
+async def test_the_same_day_again_asks_no_model_twice(tmp_path: Path) -> None:
+    """Through a real gateway whose tasks keep their answers: every answer of the second day comes from the first, and the
+    desk says so.
+    """
+    (tmp_path / "gateway").mkdir()
+    config = CONFIG.replace("\ntasks:\n", f"\ncache: {{{{ttl: 5m}}}}\ntasks:\n{TASKS}")
+    async with Rig(tmp_path / "gateway", config=config) as rig:
+        stage = Stage(f"{rig.url}/v1", rig.key, ())
+        days = []
+        for number in (1, 2):
+            said = io.StringIO()
+            options = Options(out=tmp_path / f"day{number}", gateway=stage)
+            code = await asyncio.to_thread(run, options, {}, said)
+            report = json.loads((tmp_path / f"day{number}/report.json").read_text(encoding="utf-8"))
+            days.append((code, report["total"]["cache_hits"], rig.world.witness.count, said.getvalue()))
+        answers = report["total"]["answers"]
+    (first_code, first_hits, first_calls, _), (code, hits, calls, told) = days
+    assert (0, 0, answers) == (first_code, first_hits, first_calls)
+    assert (0, answers, first_calls) == (code, hits, calls)
+    assert f"{answers} of them came from the gateway's cache: no model was asked for those again." in told
 
 
 def test_only_what_is_missing_is_asked(gateway: Gateway, tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ def test_a_page_tells_where_its_words_came_from(lead: Lead) -> None:
     ):
         assert part in page
     assert "1 try," in page_of(job, answer_to(job))
+    for cache, is_cached in (("hit", True), ("coalesced", True), ("miss", False), ("bypass", False), ("", False)):
+        page = page_of(job, answer_to(job, attempts=0, cache=cache))
+        assert is_cached == (", from the cache," in page)
 
 
 def test_a_customer_record_is_made_only_from_a_sure_mail(lead: Lead, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_percentiles_of_small_groups() -> None:
 
 def test_the_figures_of_a_group() -> None:
     """Success is a share of what was asked; a fallback is an answer after a failed try."""
-    found = figures([answer(1, attempts=2, cost_usd=0.1), answer(3, cache="hit", cost_usd=0.2)], failed=2)
+    found = figures([answer(1, attempts=2, cost_usd=0.1, cache="miss"), answer(3, cache="hit", cost_usd=0.2)], failed=2)
     expected = {
         "answers": 2,
         "failed": 2,

@@ -33,6 +33,8 @@ def test_a_line_tells_who_what_by_whom_and_how_fast(lead: Lead) -> None:
     line = line_of(3, 54, jobs_for(lead)[1], answer(attempts=2))
     assert line == " 3/54 Jens-Ole Kjær      draft     1.23s try 2 simulated deepseek-chat-v3.1-free"
     assert len(line) == 80
+    cached = line_of(3, 54, jobs_for(lead)[1], answer(attempts=0, cache="hit"))
+    assert cached == line.replace("try 2", "cache")
 
 
 def test_a_failed_line_says_why(lead: Lead) -> None:

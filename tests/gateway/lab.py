@@ -16,6 +16,7 @@ from turnout.core.health import Health
 from turnout.core.plan import Ask, Index
 from turnout.dialects import DIALECTS
 from turnout.errors import GatewayError
+from turnout.gateway.clock import Clock
 from turnout.gateway.downstream import Head
 from turnout.gateway.engine import Engine
 from turnout.gateway.exchange import Exchange
@@ -97,6 +98,7 @@ class Client:
         self.ended = ""
         self.is_paused = False
         self.drains = 0
+        self.on_gone: Callable[[], object] | None = None
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
@@ -139,9 +141,10 @@ class Lab:
         config: str = CONFIG,
         policies: Mapping[str, Policy] = POLICIES,
         providers: Mapping[str, Provider] = PROVIDERS,
+        clock: Clock | None = None,
     ) -> None:
         self.folder = folder
-        self.clock = StillClock()
+        self.clock: Any = clock or StillClock()
         self.transport = MemoryTransport(answers if callable(answers) else Vendors(answers))
         self.begun = 0
         self.ended: list[Exchange] = []

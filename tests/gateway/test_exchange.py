@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.lab import CONFIG, OK, Client, Lab, refusal
 from turnout.errors import NoCandidate, UpstreamFault, UpstreamRejected, UpstreamThrottled, UpstreamUnreachable
-from turnout.gateway.exchange import KNOWN_LABELS, Attempt, final_error
+from turnout.gateway.exchange import KNOWN_LABELS, AnswerHeads, Attempt, final_error
 from turnout.gateway.memory_transport import Scripted
 
 
@@ -65,6 +65,41 @@ async def test_a_changed_price_is_told_although_the_candidates_key_is_the_same(t
     after = await lab.ask("second")
     assert before.headers["x-turnout-cost"] == "0.000000"
     assert after.headers["x-turnout-cost"] == "0.000135"
+
+
+async def test_the_head_of_a_repeated_answer_tells_of_the_answer_and_of_this_request(tmp_path):
+    """What told of the request that it was made for is left out, whatever it is."""
+    lab = Lab(tmp_path, {"stub": [OK]})
+    await lab.ask("task:work")
+    (exchange,) = lab.ended
+    choice, cost = exchange.answer
+    assert (choice.candidate.key, cost) == ("first@stub", 20_000)
+    exchange.cache = "coalesced"
+    told = [
+        (b"content-type", b"x"),
+        (b"x-request-id", b"another"),
+        (b"x-turnout-cost", b"5"),
+        (b"x-turnout-queue-ms", b"7"),
+        (b"x-turnout-model", b"first"),
+        (b"x-turnout-cache", b"miss"),
+    ]
+    assert dict(AnswerHeads().shared(exchange, told)) == {
+        b"content-type": b"x",
+        b"x-turnout-model": b"first",
+        b"x-request-id": b"req_1",
+        b"x-turnout-attempts": b"0",
+        b"x-turnout-cost": b"0.000000",
+        b"x-turnout-cache": b"coalesced",
+    }
+    exchange.answered, exchange.saved_nano_usd = choice, 7
+    assert exchange.answer == (choice, 7)
+    assert dict(AnswerHeads().again(exchange, choice, [(b"content-type", b"y")], 9))[b"age"] == b"9"
+
+
+async def test_an_exchange_that_nobody_answered_has_no_answer(tmp_path):
+    """Neither who nor what it cost."""
+    lab = Lab(tmp_path, {"stub": [refusal(401)]})
+    assert (await ended(lab, "task:paid")).answer == (None, 0)
 
 
 async def test_a_name_that_a_request_made_up_cannot_break_out_of_its_header(tmp_path):
@@ -128,6 +163,15 @@ async def test_no_candidate_says_when_to_come_back_if_the_last_decision_knew(tmp
         error.error.message = "x"
     assert final_error(exchange, 12.0).retry_after_s == 12.0
     assert final_error(exchange, None).retry_after_s is None
+
+
+@pytest.mark.parametrize(("first", "is_ambiguous"), [(refusal(500), True), (refusal(503), False)])
+async def test_what_is_told_says_whether_any_vendor_may_have_worked(tmp_path, first, is_ambiguous):
+    """Not only the last one: it decides whether a repeat with the same Idempotency-Key may ask again."""
+    lab = Lab(tmp_path, {"stub": [refusal(429)], "backup": [first], "claude": [refusal(503)]})
+    exchange = await ended(lab, "task:work")
+    assert isinstance(exchange.outcome, NoCandidate)
+    assert exchange.outcome.is_ambiguous is is_ambiguous
 
 
 def test_a_client_double_is_a_downstream():

@@ -184,3 +184,29 @@ async def test_the_number_of_series_is_not_a_clients_to_choose(tmp_path):
     snapshot = lab.engine.index.snapshot
     assert label(snapshot.models["first"], snapshot) == "first"
     assert label(Model("stub/x", "stub", "x"), snapshot) == "stub/*"
+
+
+async def test_the_wait_for_a_turn_is_counted_by_priority(tmp_path):
+    """Where a quota is concerned: a wait of no time too; one that was refused a turn did not wait for it."""
+    config = CONFIG.replace("canary-backup}", "canary-backup, quota: {requests_per_minute: 1}}")
+    lab = Lab(tmp_path, lambda _: OK, config=config)
+    telemetry, _ = await booked(lab, "task:alone")
+    assert {("medium",): 1} == {key: sum(waits.counts) for key, waits in telemetry.waits.items()}
+    refused, trace = await booked(lab, "task:alone")
+    assert (trace.outcome, dict(refused.waits)) == ("quota_exhausted", {})
+    unconcerned, _ = await booked(lab, "task:paid")
+    assert dict(unconcerned.waits) == {}
+
+
+async def test_an_answer_from_the_cache_is_booked_as_such(tmp_path):
+    """Under the model that gave it; without an attempt, a cost or a time of that model; and on no arm's record."""
+    config = CONFIG.replace("\ntasks:", "\ncache: {ttl: 5m}\ntasks:").replace("percent: 0", "percent: 100")
+    lab = Lab(tmp_path, {"stub": [OK], "backup": [OK]}, config=config)
+    first, missed = await booked(lab, "task:work")
+    telemetry, trace = await booked(lab, "task:work")
+    assert (missed.cache, missed.given, len(missed.attempts)) == ("miss", "", 1)
+    assert (trace.cache, trace.given, trace.attempts) == ("hit", "large@backup", [])
+    assert (trace.outcome, trace.cost_nano_usd) == ("ok", 0)
+    assert dict(telemetry.requests) == dict(first.requests) == {("large", "work", 200): 1}
+    assert dict(first.arms) == {("beta", "candidate", "ok"): 1}
+    assert (dict(telemetry.arms), dict(telemetry.attempts), telemetry.durations) == ({}, {}, {})

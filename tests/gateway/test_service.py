@@ -10,6 +10,7 @@ from tests.rig import CONFIG, KEY, Rig
 from turnout.config.environment import Environment
 from turnout.config.load import load
 from turnout.errors import StoreError
+from turnout.gateway.clearing import MARK
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.service import WATCH_S, Service
 from turnout.stores.sqlite import SqliteStateStore
@@ -190,6 +191,20 @@ async def test_what_another_process_sets_holds_within_a_second_whatever_it_took_
     assert place.percent(again) == 0
     await again.stop()
     await bystander.stop()
+
+
+async def test_what_another_process_clears_is_forgotten_within_a_second(tmp_path):
+    """By a mark in the state file; a mark is no rollout, so nothing is made anew."""
+    body = {"model": "first", "messages": [{"role": "user", "content": "hej"}]}
+    async with Rig(tmp_path, config=CONFIG + "cache: {{ttl: 60}}\n") as rig, rig.http() as client:
+        await client.post("/v1/chat/completions", json=body)
+        cache, index = rig.service.engine.cache, rig.service.engine.index
+        assert cache.stats().entries == 1
+        other = SqliteStateStore(tmp_path / "home/state.sqlite3")
+        other.put_fact(MARK, b"another")
+        other.close()
+        assert await until(lambda: cache.stats().entries == 0) < 1.0
+        assert index is rig.service.engine.index
 
 
 async def test_what_another_process_sets_right_before_a_reload_is_not_lost(place):

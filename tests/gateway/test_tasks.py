@@ -57,3 +57,21 @@ async def test_stop_cancels_and_waits_for_the_cleaning_up():
     await tasks.stop()
     assert done == [True]
     await tasks.stop()
+
+
+async def test_ended_waits_for_all_without_a_word():
+    """And for what those start that are waited for."""
+    tasks = Tasks()
+    done = []
+
+    async def work(name):
+        await asyncio.sleep(0)
+        if name == "first":
+            tasks.start(work("second"), "second")
+        done.append(name)
+
+    tasks.start(work("first"), "first")
+    await tasks.ended()
+    assert done == ["first", "second"]
+    assert len(tasks) == 0
+    await tasks.ended()

@@ -2,6 +2,8 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from turnout.core.quota_view import Gauge, QuotaView
+from turnout.gateway.cache import CacheStats, SemanticStats
 from turnout.gateway.telemetry import BUCKETS_S, Histogram, Telemetry
 
 
@@ -54,6 +56,38 @@ def test_what_was_counted_is_what_a_scrape_reads():
     buckets = ("turnout_request_duration_seconds_bucket", (("le", "0.5"), ("model", "glm"), ("task", "chat")))
     assert read_back[buckets] == 1
     assert read_back["turnout_request_duration_seconds_sum", (("model", "glm"), ("task", "chat"))] == 0.3
+
+
+def test_quotas_the_line_and_the_cache_are_told():
+    """A series for each number of each quota; what the cache saved, in calls and money."""
+    telemetry = Telemetry(0.0)
+    gauges = (Gauge("requests_minute", 3, 9, 12, 16), Gauge("at_once", 1, 1, 2, 2))
+    telemetry.quotas = [QuotaView("openrouter", "openrouter", "*:free", 0.25, gauges)]
+    telemetry.waiting = 7
+    telemetry.waits[("high",)].observe(0.3)
+    telemetry.turns = {("high", "waited"): 2}
+    telemetry.cache = CacheStats(
+        entries=5, size_bytes=4096, hits=2, misses=1, coalesced=1, bypassed=4, unkept=6, evicted=8, saved_calls=3,
+        saved_nano_usd=2_500_000_000, inputs_kept=9, inputs_asked=1,
+        semantic={"chat": SemanticStats("on", looked=20, near=5, false_hit_rate=0.01), "new": SemanticStats("shadow")},
+    )  # fmt: skip
+    told = read(telemetry.render(1.0))
+    minute = (("of", "requests_minute"), ("quota", "openrouter"))
+    assert [3, 9, 12] == [told[f"turnout_quota_{name}", minute] for name in ("used", "left", "limit")]
+    assert told["turnout_quota_used", (("of", "at_once"), ("quota", "openrouter"))] == 1
+    assert told["turnout_line_waiting", ()] == 7
+    assert told["turnout_line_wait_seconds_bucket", (("le", "0.5"), ("priority", "high"))] == 1
+    assert told["turnout_turns_total", (("outcome", "waited"), ("priority", "high"))] == 2
+    results = {"hit": 2, "coalesced": 1, "miss": 1, "bypass": 4}
+    assert results == {name: told["turnout_cache_requests_total", (("result", name),)] for name in results}
+    assert told["turnout_cache_hit_ratio", ()] == 0.375
+    assert told["turnout_cache_inputs_total", (("result", "kept"),)] == 9
+    assert told["turnout_semantic_total", (("task", "chat"), ("what", "near"))] == 5
+    assert told["turnout_semantic_false_hit_rate", (("task", "chat"),)] == 0.01
+    assert ("turnout_semantic_false_hit_rate", (("task", "new"),)) not in told
+    assert [5, 4096] == [told[f"turnout_cache_{name}", ()] for name in ("entries", "bytes")]
+    names = ("evicted", "unkept", "saved_calls", "saved_usd")
+    assert [8, 6, 3, 2.5] == [told[f"turnout_cache_{name}_total", ()] for name in names]
 
 
 def test_an_idle_gateway_can_be_scraped():

@@ -96,6 +96,17 @@ async def test_a_connection_serves_again_and_again():
         assert server.accepted == 1
 
 
+async def test_who_had_to_connect_first_is_told_when_its_request_is_sent():
+    """A vendor counts it then; over a connection that stands it is sent at once."""
+    late = []
+    async with serving(always(OK)) as server, http() as transport:
+        for _ in range(2):
+            request = post(server.url)
+            request.on_late = lambda: late.append(1)
+            await body_of(transport, request)
+            assert [1] == late
+
+
 async def test_requests_at_the_same_time_have_connections_of_their_own():
     """And all of them are kept, up to the bound."""
     arrived = asyncio.Barrier(4)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from turnout.core.catalog import Account, Candidate, Model, Secret
+from turnout.core.catalog import Account, Candidate, Model, Quota, Secret
 from turnout.core.contracts import Call
 from turnout.core.openai_fields import split
 from turnout.core.openai_wire import QUIRKS
@@ -26,6 +26,7 @@ def test_a_row_is_whole(vendor):
     """A known kind, known quirks, an address without a trailing slash, a key name, a source with its date."""
     assert vendor.kind in PROVIDERS
     assert set(vendor.quirks) <= QUIRKS
+    assert set(vendor.quota) <= set(Quota.__struct_fields__) - {"name", "account"}
     assert vendor.base_url == vendor.base_url.rstrip("/")
     assert vendor.base_url.startswith(("https://", "http://127.0.0.1:")) or vendor.name == "azure"
     assert vendor.docs.startswith("https://")

@@ -150,6 +150,23 @@ class Admin:
         snapshot = self._service.snapshot
         return _json({"revision": snapshot.revision, "origins": dict(snapshot.origins)})
 
+    async def quotas(self, request: Request) -> Response:
+        """GET /admin/quotas: what vendors allow, what is used of it, and when there will be more."""
+        self._admit(request)
+        return _json({"quotas": self._service.quotas()})
+
+    async def cache(self, request: Request) -> Response:
+        """GET /admin/cache: what is kept, and what it saved since the start. DELETE: forget it, or ?workspace= alone."""
+        self._admit(request)
+        if request.method == "DELETE":
+            if unknown := set(request.query_params) - {"workspace"}:
+                name = min(unknown)[:100]
+                raise InvalidRequest(f"There is no parameter {name!r} here, only `workspace`.", param=name)
+            gone = await self._service.clearing.clear(request.query_params.get("workspace"))
+            return _json({"cleared": gone})
+        stats = self._service.engine.cache.stats()
+        return _json({**msgspec.structs.asdict(stats), "hit_ratio": stats.hit_ratio})
+
     async def reload(self, request: Request) -> Response:
         """POST /admin/reload: read the config again; with problems nothing changes."""
         self._admit(request)
@@ -189,6 +206,8 @@ def admin_app(service: Service) -> Starlette:
             Route("/admin/traces/{request_id}", admin.trace, methods=["GET"]),
             Route("/admin/explain", admin.explain, methods=["POST"]),
             Route("/admin/config", admin.config, methods=["GET"]),
+            Route("/admin/quotas", admin.quotas, methods=["GET"]),
+            Route("/admin/cache", admin.cache, methods=["GET", "DELETE"]),
             Route("/admin/reload", admin.reload, methods=["POST"]),
         ],
         exception_handlers={GatewayError: _on_error, Exception: _on_bug, 404: _on_missing, 405: _on_missing},

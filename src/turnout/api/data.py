@@ -1,6 +1,6 @@
 """The data plane: chat completions and embeddings, from headers and body to the engine.
 
-Reads what routing needs from the headers (task, user, session), bounds the body before it is parsed, and hands over.
+Reads what routing needs from the headers (task, user, session, and in wishes.py how urgent it is), bounds the body before it is parsed, and hands over.
 
 All in the event loop: a thread would not help, as the parser holds the interpreter's lock. So what is done at a stretch is
 kept short (RELIABILITY F17, T48): a large body is looked through in pieces, with the loop's turn in between and after its
@@ -16,7 +16,9 @@ from collections.abc import Mapping
 
 from turnout.api.auth import authenticate
 from turnout.api.exchange import Exchange
+from turnout.api.idempotency import serve_once
 from turnout.api.shedding import shed
+from turnout.api.wishes import by, priority, timeout_s
 from turnout.core.admission import Caller
 from turnout.core.contracts import Call, Dialect
 from turnout.core.json_depth import Nesting, exceeds
@@ -99,7 +101,11 @@ async def serve(
         return
     try:
         call, ask = await _read(service, exchange, headers, dialect, caller)
-        await service.engine.serve(call, ask, request_id, exchange)
+        idempotency_key = headers.get(b"idempotency-key")
+        if idempotency_key is None:
+            await service.engine.serve(call, ask, request_id, exchange)
+        else:
+            await serve_once(service, exchange, idempotency_key, call, ask, request_id)
     finally:
         service.admission.leave(caller)
 
@@ -133,5 +139,10 @@ async def _read(
         input_tokens=call.input_tokens,
         max_output_tokens=call.max_output_tokens,
         tools=call.tools,
+        workspace=_label(headers, b"x-turnout-workspace"),
+        priority=priority(headers),
+        timeout_s=timeout_s(headers),
+        by=by(headers, service.clock.wall()),
+        cache_control=headers.get(b"cache-control", b"").decode("latin-1"),
     )
     return call, ask

@@ -33,6 +33,12 @@ ONCE: Final = frozenset(
         b"x-turnout-task",
         b"x-turnout-user",
         b"x-turnout-session",
+        b"x-turnout-workspace",
+        b"x-turnout-priority",
+        b"x-turnout-timeout",
+        b"x-turnout-by",
+        b"cache-control",
+        b"idempotency-key",
     }
 )
 """Headers that decide something here. Two of one, and we and a proxy before us may go by different ones."""

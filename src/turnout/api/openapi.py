@@ -14,7 +14,9 @@ import msgspec
 
 from turnout import __version__
 from turnout.api.admin import WhatIf
+from turnout.core.quota_view import QuotaView
 from turnout.core.trace import Trace
+from turnout.gateway.cache import CacheStats
 
 Json = Mapping[str, Any]
 
@@ -25,6 +27,7 @@ class Route(NamedTuple):
     """One operation. paths: it and its other spellings. body, answer: names of schemas, "" for none.
 
     streams: the answer may be a stream of server-sent events. errors: statuses besides those of every route. key: asked for.
+    query: names of parameters that may stand in it.
     """
 
     paths: tuple[str, ...]
@@ -37,10 +40,32 @@ class Route(NamedTuple):
     streams: bool = False
     key: bool = True
     content_type: str = "application/json"
+    query: tuple[str, ...] = ()
 
 
-_ASKED: Final = (400, 404, 408, 413, 415, 429, 502, 503, 504)
-_LABELS: Final = ("x-turnout-task", "x-turnout-user", "x-turnout-session")
+_ASKED: Final = (400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
+_LABEL: Final[Json] = {"type": "string", "maxLength": 256}
+_HEADERS: Final[Mapping[str, Json]] = {
+    "x-turnout-task": _LABEL,
+    "x-turnout-user": _LABEL,
+    "x-turnout-session": _LABEL,
+    "x-turnout-workspace": _LABEL,
+    "x-turnout-priority": {"enum": ["high", "medium", "low"]},
+    "x-turnout-timeout": {
+        "type": "string",
+        "pattern": r"^[0-9]{1,7}(\.[0-9]{1,9})?$",
+        "description": "How many seconds the client waits.",
+    },
+    "cache-control": {"type": "string", "description": "no-cache, no-store, max-age=N"},
+    "idempotency-key": {
+        "type": "string",
+        "pattern": "^[!-~]{1,255}$",
+        "minLength": 1,
+        "maxLength": 255,
+        "description": "The same request with the same key again is told the same answer.",
+    },
+}
+"""What requests may carry. Not `x-turnout-by`: no schema says which instants are still to come."""
 
 _CHANGING: Final = (400, 404, 413, 503)
 
@@ -73,12 +98,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Explained", "WhatIf", _CHANGING
     ),
     Route(("/admin/config",), "get", "config", "Name the configuration in force.", "Configuration"),
+    Route(("/admin/quotas",), "get", "quotas", "Tell what vendors allow, and what is used of it.", "Quotas"),
+    Route(("/admin/cache",), "get", "cache", "Tell what is kept, and what it saved.", "CacheStats"),
+    Route(("/admin/cache",), "delete", "clearCache", "Forget kept answers.", "Cleared", "", (400, 503), query=("workspace",)),
     Route(("/admin/reload",), "post", "reload", "Read the configuration again.", "Reloaded", "", (422,)),
 )  # fmt: skip
 
 _NULLABLE_TEXT: Final[Json] = {"type": ["string", "null"]}
 _FLAG: Final[Json] = {"type": ["boolean", "null"]}
-_COUNT: Final[Json] = {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
+_COUNT: Final[Json] = {"type": ["integer", "null"]}
 _LIST: Final[Json] = {"type": ["array", "null"]}
 
 
@@ -108,7 +136,7 @@ _FORMAT: Final[Json] = {**_object(type={"type": "string"}), "type": ["object", "
 _TOKENS: Final[Json] = {
     "type": "array",
     "minItems": 1,
-    "items": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+    "items": {"type": "integer"},
 }
 _TEXTS: Final[Json] = {"type": "array", "minItems": 1, "items": {"type": "string"}}
 _SCHEMAS: Final[Json] = {
@@ -199,6 +227,8 @@ _SCHEMAS: Final[Json] = {
         candidate={"type": "object"},
     ),
     "Rollouts": _object("rollouts", rollouts={"type": "array", "items": {"$ref": REF.format(name="Rollout")}}),
+    "Quotas": _object("quotas", quotas={"type": "array", "items": {"$ref": REF.format(name="QuotaView")}}),
+    "Cleared": _object("cleared", cleared={"type": "integer", "minimum": 0}),
     "Explained": _object(
         "plan text", plan={"type": ["object", "null"]}, text={"type": "array", "items": {"type": "string"}}
     ),
@@ -234,9 +264,10 @@ _MEANINGS: Final[Mapping[int, str]] = {
     404: "No such model, task, rollout or trace.",
     405: "Another method is asked for.",
     408: "It did not arrive in time.",
+    409: "The request that this Idempotency-Key was first used for is still under way.",
     413: "The body is too large.",
     415: "The body is compressed.",
-    422: "The configuration is wrong; the old one serves on.",
+    422: "The Idempotency-Key is another request's; or the configuration is wrong, and the old one serves on.",
     429: "Every candidate said not now.",
     431: "The headers are too large.",
     502: "The candidates failed.",
@@ -247,7 +278,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 def describe() -> bytes:
     """Return the description as JSON. About 3 ms; it is the same as long as the process lives."""
-    _, own = msgspec.json.schema_components((Trace, WhatIf), ref_template=REF)
+    _, own = msgspec.json.schema_components((Trace, WhatIf, QuotaView, CacheStats), ref_template=REF)
     own["WhatIf"]["anyOf"] = [
         {"required": [name], "properties": {name: {"minLength": 1}}} for name in ("model", "task")
     ]
@@ -291,10 +322,9 @@ def _operation(route: Route, path: str, *, is_alias: bool) -> Json:
         for part in path.split("/")
         if part.startswith("{")
     ]
+    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
     if route.streams or route.name == "embeddings":
-        parameters += [
-            {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 256}} for name in _LABELS
-        ]
+        parameters += [{"name": name, "in": "header", "schema": schema} for name, schema in _HEADERS.items()]
     if parameters:
         told["parameters"] = parameters
     if route.body:

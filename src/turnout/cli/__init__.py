@@ -25,6 +25,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "check": ("turnout.cli.config:check", "Print the effective configuration, or everything wrong with it."),
         "explain": ("turnout.cli.explain:explain", "Tell why a request went where it went, or where one would go."),
         "rollout": ("turnout.cli.rollout:rollout", "Show and change gradual rollouts."),
+        "drill": ("turnout.cli.drill:drill", "Play a day against a free tier in seconds, and judge it."),
+        "quota": (
+            "turnout.cli.quota:quota",
+            "Show what vendors allow, what is used of it, and when there will be more.",
+        ),
+        "cache": ("turnout.cli.cache:cache", "Show what the cache holds and has saved, and empty it."),
         "simulate": ("turnout.cli.simulate:simulate", "Run a simulated provider as a server of its own."),
     }
 )

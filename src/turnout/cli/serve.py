@@ -27,7 +27,7 @@ from turnout.api.serving import Server, listen, make_server
 from turnout.config.environment import Environment
 from turnout.config.load import Loaded, find_config, load
 from turnout.core.catalog import Snapshot
-from turnout.errors import GatewayError
+from turnout.errors import ConfigError, GatewayError
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.keys import open_ring
 from turnout.gateway.logs import Form, log_to_stderr
@@ -226,6 +226,8 @@ def serve(
             else:
                 key = _key_for_workers(snapshot, renew=new_master_key)
             undo.pop_all()
+    except ConfigError:
+        raise
     except GatewayError as error:
         raise click.ClickException(error.message) from error
     for line in _told(loaded, path, key):

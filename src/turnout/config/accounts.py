@@ -177,7 +177,7 @@ def _api_key(draft: Draft, path: Path, table: schema.ProviderTable, row: Vendor 
     if row is None or not row.key_env or draft.has_problem(at):
         return None
     key = draft.environment.get(row.key_env)
-    if row.requires_key and row.base_url and _origin(base_url) != _origin(row.base_url):
+    if row.requires_key and row.base_url and origin_of(base_url) != origin_of(row.base_url):
         what = (
             f"this is not {row.name}'s own address, so {row.key_env} is not sent there unasked, "
             f"say api_key: ${{{row.key_env}}} (or another key)"
@@ -195,7 +195,8 @@ def _api_key(draft: Draft, path: Path, table: schema.ProviderTable, row: Vendor 
     return Secret(key)
 
 
-def _origin(address: str) -> tuple[str, str | None, int]:
+def origin_of(address: str) -> tuple[str, str | None, int]:
+    """Scheme, host and port of an address: who is behind it."""
     parts = urlsplit(address)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from turnout import policies, providers
-from turnout.config import accounts, choices, models, rollouts, settings
+from turnout.config import accounts, choices, models, quotas, rollouts, semantic, settings
 from turnout.config.draft import Draft
 from turnout.config.problems import refuse
 from turnout.config.revision import revision_of
@@ -26,9 +26,12 @@ def build(draft: Draft, *, answering: Iterable[str] = ()) -> Snapshot:
     built_routes = choices.routes(draft, built_models, known)
     built_tasks = choices.tasks(draft, built_models, known)
     server, retry, breaker = settings.server(draft), settings.retry(draft), settings.breaker(draft)
-    refuse(draft.problems)
+    cache = settings.cache(draft)
     if accounts.is_all_simulated(draft, built_accounts):
         built_models = _simulated(built_models, built_accounts)
+    built_quotas = quotas.quotas(draft, built_accounts, built_models)
+    semantic.refuse_embedders(draft, built_tasks, built_models, built_accounts)
+    refuse(draft.problems)
     draft.notices[:0] = accounts.notices(draft, built_accounts)
     snapshot = Snapshot(
         revision="",
@@ -39,11 +42,13 @@ def build(draft: Draft, *, answering: Iterable[str] = ()) -> Snapshot:
         tasks=built_tasks,
         aliases=built_aliases,
         rollouts=built_rollouts,
-        candidates=rollouts.candidates(built_models, built_accounts, built_rollouts),
+        candidates=rollouts.candidates(built_models, built_accounts, built_rollouts, built_quotas),
         retry=retry,
         breaker=breaker,
         timeouts=timeouts,
         default_fallbacks=default_fallbacks,
+        quotas=built_quotas,
+        cache=cache,
         origins=draft.origins,
     )
     return msgspec.structs.replace(snapshot, revision=revision_of(snapshot))

@@ -13,6 +13,7 @@ from turnout.config import schema
 from turnout.config.draft import Defined, Draft
 from turnout.config.models import price
 from turnout.config.problems import Path, suggestion
+from turnout.config.semantic import semantic
 from turnout.core.catalog import Model, Route, Task
 
 _WEIGHTED = "weighted"
@@ -55,6 +56,9 @@ def tasks(draft: Draft, models: Mapping[str, Model], policies: Collection[str]) 
             total_s=table.timeout,
             is_hedged=bool(table.hedge),
             is_continued=table.continuation == "text",
+            priority=table.priority or "medium",
+            cache_s=table.cache,
+            semantic=semantic(draft, defined, path, models),
         )
     return built
 

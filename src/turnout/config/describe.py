@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from turnout.core.catalog import Account, Model, Price, Rollout, Route, Snapshot, Task, Timeouts
+from turnout.core.catalog import (
+    Account,
+    CacheRule,
+    Model,
+    Price,
+    Quota,
+    Rollout,
+    Route,
+    SemanticRule,
+    Snapshot,
+    Task,
+    Timeouts,
+)
 from turnout.core.redact import HIDDEN
 
 _BY_ITEM = frozenset({"models", "routes", "tasks", "aliases"})
@@ -55,8 +67,14 @@ def effective(snapshot: Snapshot) -> dict[str, object]:
             "ambiguous": retry.retry_ambiguous,
         },
         "breaker": {"failures": breaker.failures, "rest": breaker.rest_s, "max_rest": breaker.max_rest_s},
-        "providers": {name: _account(one, snapshot.timeouts) for name, one in snapshot.accounts.items()},
-        "models": {name: _model(one) for name, one in snapshot.models.items()},
+        "cache": _cache(snapshot.cache),
+        "valkey": {"url": HIDDEN} if server.valkey_url else None,
+        "providers": {
+            name: _account(one, snapshot.timeouts, snapshot.quotas.get(name)) for name, one in snapshot.accounts.items()
+        },
+        "models": {
+            name: _model(one, snapshot.quotas.get(f"{one.provider}/{name}")) for name, one in snapshot.models.items()
+        },
         "fallbacks": list(snapshot.default_fallbacks),
         "routes": {name: _route(one) for name, one in snapshot.routes.items()},
         "tasks": {name: _task(one) for name, one in snapshot.tasks.items()},
@@ -77,7 +95,16 @@ def lines(snapshot: Snapshot) -> list[Line]:
     return [line._replace(origin=snapshot.origins.get(line.key, "default")) for line in told]
 
 
-def _account(account: Account, usual: Timeouts) -> dict[str, object]:
+def _cache(cache: CacheRule) -> dict[str, object]:
+    return {
+        "ttl": cache.ttl_s,
+        "size": cache.size_bytes,
+        "max_answer": cache.answer_bytes,
+        "safe_tools": sorted(cache.safe_tools),
+    }
+
+
+def _account(account: Account, usual: Timeouts, quota: Quota | None) -> dict[str, object]:
     return {
         "kind": account.kind,
         "vendor": account.vendor or None,
@@ -89,10 +116,30 @@ def _account(account: Account, usual: Timeouts) -> dict[str, object]:
         "timeouts": None if account.timeouts == usual else _timeouts(account.timeouts),
         "proxy": account.proxy_url or None,
         "ca_file": account.ca_file or None,
+        "quota": _quota(quota),
     }
 
 
-def _model(model: Model) -> dict[str, object]:
+def _quota(quota: Quota | None, *, is_of_model: bool = False) -> object:
+    """What is known of a quota; "learn" if that is nothing. is_of_model: its pattern is the model's id, as told there."""
+    if quota is None:
+        return None
+    day_starts = f"{quota.day_starts_s // 3600:02}:{quota.day_starts_s // 60 % 60:02} {quota.day_zone}"
+    told = {
+        "models": None if is_of_model or quota.models == "*" else quota.models,
+        "requests_per_minute": quota.requests_minute or None,
+        "requests_per_day": quota.requests_day or None,
+        "tokens_per_minute": quota.tokens_minute or None,
+        "tokens_per_day": quota.tokens_day or None,
+        "at_once": quota.at_once or None,
+        "margin": quota.margin or None,
+        "day_starts": day_starts if quota.requests_day or quota.tokens_day else None,
+        "reserve": quota.reserve or None,
+    }
+    return {key: value for key, value in told.items() if value is not None} or "learn"
+
+
+def _model(model: Model, quota: Quota | None) -> dict[str, object]:
     return {
         "provider": model.provider,
         "id": model.id,
@@ -105,6 +152,7 @@ def _model(model: Model) -> dict[str, object]:
         "fallbacks": list(model.fallbacks),
         "context_fallbacks": list(model.context_fallbacks),
         "region": model.region or None,
+        "quota": _quota(quota, is_of_model=True),
     }
 
 
@@ -115,6 +163,16 @@ def _route(route: Route) -> dict[str, object]:
         "price_ceiling": _price(route.price_ceiling),
         "regions": sorted(route.regions),
         "max_retries": route.max_retries,
+    }
+
+
+def _semantic(rule: SemanticRule) -> dict[str, object]:
+    return {
+        "embedder": rule.embedder,
+        "threshold": rule.threshold,
+        "answer_threshold": rule.answer_threshold,
+        "mode": rule.mode,
+        "max_false_hits": rule.max_false_hits,
     }
 
 
@@ -130,6 +188,9 @@ def _task(task: Task) -> dict[str, object]:
         "timeout": task.total_s,
         "hedge": task.is_hedged or None,
         "continuation": "text" if task.is_continued else None,
+        "priority": task.priority,
+        "cache": task.cache_s,
+        "semantic": None if task.semantic is None else _semantic(task.semantic),
     }
 
 
@@ -186,7 +247,7 @@ def _said(item: object) -> object:
     """A table without what says nothing, or only the usual."""
     if not isinstance(item, Mapping):
         return item
-    usual = (("stream", True), ("mode", "chat"))
+    usual = (("stream", True), ("mode", "chat"), ("priority", "medium"))
     return {key: value for key, value in item.items() if value not in (None, [], {}) and (key, value) not in usual}
 
 

@@ -98,6 +98,14 @@ class Draft:
         layer = self.user if self.user.table.fallbacks is not None or self._is_bare else self._shipped
         return layer.table.fallbacks or [], layer.document
 
+    @property
+    def safe_tools(self) -> schema.Texts:
+        """Tools whose call may be repeated: as the user's file says, else as shipped."""
+        for layer in (self.user,) if self._is_bare else (self.user, self._shipped):
+            if layer.table.cache is not None and layer.table.cache.safe_tools is not None:
+                return layer.table.cache.safe_tools
+        return []
+
     def _standing(
         self, kind: Kind, shipped: Mapping[str, T] | None, mine: Mapping[str, T] | None
     ) -> dict[str, Defined[T]]:

@@ -16,8 +16,9 @@ from turnout.config.accounts import known_providers
 from turnout.config.draft import Draft
 from turnout.config.problems import Path, suggestion
 from turnout.config.revision import revision_of
-from turnout.core.catalog import Account, Candidate, Model, Rollout, Secret, Snapshot
+from turnout.core.catalog import Account, Candidate, Model, Quota, Rollout, Secret, Snapshot
 from turnout.core.names import nearest
+from turnout.core.quota import counted
 from turnout.errors import ConfigError
 
 _PREFIX = "TURNOUT_ROLLOUT_"
@@ -46,24 +47,32 @@ def rollouts(draft: Draft, accounts: Mapping[str, Account], aliases: Mapping[str
 
 
 def candidates(
-    models: Mapping[str, Model], accounts: Mapping[str, Account], rollouts: Mapping[str, Rollout]
+    models: Mapping[str, Model],
+    accounts: Mapping[str, Account],
+    rollouts: Mapping[str, Rollout],
+    quotas: Mapping[str, Quota],
 ) -> dict[tuple[str, str], Candidate]:
     """Every pair of model and account that a plan can need: each model on its own account, each chat model on the
-    account that a rollout moves to, under the name that account gives it and at the model's own price.
+    account that a rollout moves to, under the name that account gives it and at the model's own price; each with the
+    quotas that count its calls.
     """
     built = {}
     for model in models.values():
         own = accounts.get(model.provider)
         if own is not None:
-            built[model.name, own.name] = Candidate(f"{model.name}@{own.name}", model, own, model.id, model.price)
+            built[model.name, own.name] = _candidate(model, own, model.id, quotas)
     for rollout in rollouts.values():
         there = accounts.get(rollout.provider)
         for model in models.values():
             if there is not None and model.mode == "chat" and (model.name, there.name) not in built:
                 called = there.names.format(provider=model.provider, id=model.id)
-                key = f"{model.name}@{there.name}"
-                built[model.name, there.name] = Candidate(key, model, there, called, model.price)
+                built[model.name, there.name] = _candidate(model, there, called, quotas)
     return built
+
+
+def _candidate(model: Model, account: Account, called: str, quotas: Mapping[str, Quota]) -> Candidate:
+    key = f"{model.name}@{account.name}"
+    return Candidate(key, model, account, called, model.price, counted(quotas, account.name, called))
 
 
 # ── at run time ──

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from turnout.config.problems import shown, suggestion
+from turnout.core import vendor_day
 from turnout.core.catalog import Secret
 from turnout.core.names import nearest
 
@@ -40,7 +41,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9A-Fa-f:.]{2,45}(%[A-Z
 def text(written: str) -> str:
     """Any text; `${NAME}` is refused, because only keys and addresses may come from the environment."""
     if "${" in written:
-        raise ValueError("${…} is read only in api_key, master_key and base_url, write the value itself")
+        raise ValueError("${…} is read only in api_key, master_key, base_url and valkey.url, write the value itself")
     if not written.strip():
         raise ValueError("is empty, write a text or leave the key out")
     return written
@@ -145,6 +146,69 @@ def usd(written: str) -> int:
             "the smallest step is 0.001 (round it up)"
         )
     return int(nano)
+
+
+def share(written: str) -> float:
+    """A part of a whole, in [0, 1]: `0.25` or `25 %`; a bare 25 could be meant as either, so it is refused."""
+    if written.endswith("%"):
+        return percent(written) / 100
+    try:
+        return number(0, 1)(written)
+    except ValueError as error:
+        raise ValueError(f"{error} (or a percentage, such as 25 %)") from None
+
+
+def allowance(written: str) -> int:
+    """How much of something a vendor allows; `none` for no limit, which is 0 to us."""
+    if written == "none":
+        return 0
+    try:
+        return whole(1, 1_000_000_000_000)(written)
+    except ValueError as error:
+        raise ValueError(f"{error} (none: no limit)") from None
+
+
+def keeping(written: str) -> float:
+    """How long something is kept, seconds; `none` and 0: not at all."""
+    if written == "none":
+        return 0.0
+    try:
+        return duration(0, 7 * 86_400.0)(written)
+    except ValueError as error:
+        raise ValueError(f"{error} (none: not at all)") from None
+
+
+def day_start(written: str) -> tuple[int, str]:
+    """When a vendor's day begins: `HH:MM` and a zone of the tz database, UTC unless said → (seconds after midnight, zone)."""
+    match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?: +([A-Za-z0-9_+/-]{1,64}))?", written)
+    if not match:
+        raise ValueError(f"{shown(written)} is no time of day, write 00:00 UTC or 00:00 America/Los_Angeles")
+    zone = match[3] or "UTC"
+    try:
+        vendor_day.zone(zone)
+    except (ValueError, OSError, KeyError):  # a path, a folder, a zone that is not there
+        raise ValueError(
+            f"{shown(zone)} is no time zone known on this machine, write one such as Europe/Copenhagen"
+        ) from None
+    return int(match[1]) * 3600 + int(match[2]) * 60, zone
+
+
+def valkey_address(written: str) -> str:
+    """Where a Valkey or Redis listens. The text is not repeated: it may hold a password."""
+    try:
+        parts = urlsplit(written)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is no address, write redis://HOST:PORT/0") from None
+    if parts.scheme not in ("redis", "rediss", "unix") or port == 0:
+        raise ValueError(
+            "is no address, it must begin with redis:// or rediss:// (TLS) and a host, or unix:// and a path"
+        )
+    if not (parts.path if parts.scheme == "unix" else parts.hostname):
+        raise ValueError("names no host, write redis://HOST:PORT/0 or unix:///PATH")
+    if not written.isascii() or not written.isprintable() or " " in written:
+        raise ValueError("holds a character that an address cannot have")
+    return written
 
 
 def choice(*words: str) -> Callable[[str], str]:

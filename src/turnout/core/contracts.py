@@ -6,7 +6,7 @@ Plug-ins are pure: bytes and values in, bytes and values out. What they export i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -48,7 +48,7 @@ class Call(msgspec.Struct):
 class Outgoing(msgspec.Struct):
     """One upstream request. url: absolute. headers: lower-case names, without host, content-length, connection and
     accept-encoding, which the transport writes. A header value may hold a secret, the body holds the prompt: neither prints.
-    body: a large one in pieces that refer to the client's.
+    body: a large one in pieces that refer to the client's. on_late: called when it is sent, if a connection had to be opened first.
     """
 
     url: str
@@ -58,6 +58,7 @@ class Outgoing(msgspec.Struct):
     method: str = "POST"
     proxy_url: str = ""
     ca_file: str = ""
+    on_late: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         """How large it is, and no more."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from turnout.core.catalog import Candidate, Price, Priority
+from turnout.core.catalog import Candidate, Price, Priority, SemanticRule
 
 CHECKED = frozenset({"tools", "vision", "json"})
 """Needs that are looked for in Model.can. "stream" and "embeddings" are fields of a model; other words are labels."""
@@ -89,7 +89,7 @@ class Terms(msgspec.Struct, frozen=True):
     """What the config demands of every candidate of a target. place: where it says so, such as "tasks.email-draft".
 
     is_hedged, is_continued: what may be done for the answer; priority: of its wait (see catalog.Task).
-    cache_s: how long answers are kept, 0 for not at all.
+    cache_s: how long answers are kept, 0 for not at all; semantic: whether one serves other wordings too.
     """
 
     place: str = ""
@@ -100,6 +100,7 @@ class Terms(msgspec.Struct, frozen=True):
     is_continued: bool = False
     priority: Priority = "medium"
     cache_s: float = 0.0
+    semantic: SemanticRule | None = None
 
 
 def describe_price(price: Price) -> str:

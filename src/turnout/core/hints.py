@@ -61,7 +61,7 @@ def _reset_s(headers: Mapping[str, str], now_wall: float) -> float | None:
     used_up: list[float] = []
     others: list[float] = []
     for reset, remaining in _RESETS:
-        delay = _believe(_read_reset(headers.get(reset, "").strip(), now_wall))
+        delay = _believe(read_reset(headers.get(reset, "").strip(), now_wall))
         if delay is not None:
             (used_up if headers.get(remaining, "").strip() == "0" else others).append(delay)
     if used_up:
@@ -94,8 +94,11 @@ def _until(at: datetime, now_wall: float) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now_wall
 
 
-def _read_reset(text: str, now_wall: float) -> float | None:
-    """Seconds, Unix seconds, Unix milliseconds (OpenRouter), a duration (OpenAI: 6m0s), or RFC 3339 (Anthropic)."""
+def read_reset(text: str, now_wall: float) -> float | None:
+    """Return the seconds until a reset, which may lie in the past; None for what is not one.
+
+    text: seconds, Unix seconds, Unix milliseconds (OpenRouter), a duration (OpenAI: 6m0s), or RFC 3339 (Anthropic). Never raises.
+    """
     number = _number(text)
     if number is not None:
         if number >= _EPOCH_MS_FROM:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from turnout.core.catalog import Snapshot
 
@@ -72,12 +73,14 @@ def printable(text: str) -> str:
 
 
 def secrets_of(snapshot: Snapshot) -> frozenset[str]:
-    """Return the secrets that a configuration holds: the master key and the accounts' keys. O(accounts).
+    """Return the secrets that a configuration holds: the master key, the accounts' keys, Valkey's password. O(accounts).
 
-    It holds no others: credentials in addresses and in extra headers are refused when it is read.
+    It holds no others: credentials in vendors' addresses and in extra headers are refused when it is read.
     """
     keys = [snapshot.server.master_key, *(account.api_key for account in snapshot.accounts.values())]
-    return frozenset([key.reveal() for key in keys if key])
+    shared = snapshot.server.valkey_url
+    password = (urlsplit(shared.reveal()).password if shared else None) or ""
+    return frozenset([key.reveal() for key in keys if key] + [text for text in (password, unquote(password)) if text])
 
 
 class Secrets:

@@ -29,7 +29,7 @@ from typing import Protocol
 import msgspec
 
 from turnout.core.catalog import RetryRule
-from turnout.errors import StreamInterrupted, UpstreamError, UpstreamFault, UpstreamRejected
+from turnout.errors import StreamInterrupted, UpstreamError, UpstreamFault, UpstreamRejected, UpstreamThrottled
 
 WINDOW_S = 10
 """Of the budget. Source: RELIABILITY A1."""
@@ -74,7 +74,8 @@ class Standing(msgspec.Struct):
 
     attempts_made: on the arm of the failed choice, that one included. same_tries: of these, in a row at this candidate.
     max_retries: the plan's. remaining_s: until the request's deadline. is_free: whether this candidate costs nothing.
-    left_failing: for every choice that is left, in order, whether it is failing or rests.
+    left_failing: for every choice that is left, in order, whether it is failing or rests. has_line: this candidate is asked
+    again when its turn comes, which a vendor's hint puts off by itself.
     """
 
     attempts_made: int
@@ -83,6 +84,7 @@ class Standing(msgspec.Struct):
     remaining_s: float
     left_failing: Sequence[bool] = ()
     is_free: bool = False
+    has_line: bool = False
 
 
 class BudgetView(Protocol):
@@ -194,6 +196,8 @@ def _again(
     error: UpstreamError, at: Standing, rule: RetryRule, budget: BudgetView, now: float, draw: float
 ) -> Again | GiveUp:
     hint_s = error.retry_after_s
+    if at.has_line and isinstance(error, UpstreamThrottled):
+        return Again(0.0) if budget.can_spend(now) else GiveUp("the retry budget is spent", hint_s)
     if hint_s is not None and hint_s > LONGEST_WAIT_S:
         return GiveUp(f"the vendor asks to wait {hint_s:.0f} s", hint_s)
     delay_s = backoff_s(at.same_tries, rule, draw) if hint_s is None else max(0.0, hint_s) * (1 + HINT_JITTER * draw)

@@ -22,6 +22,7 @@ import msgspec
 from turnout.core.catalog import FREE, Candidate, Model, Rollout, Route, Snapshot, Task
 from turnout.core.eligible import CHECKED, Ask, Choice, Filtered, Terms, refusal
 from turnout.core.names import nearest
+from turnout.core.quota import counted
 from turnout.core.rollout import Arm, is_active
 from turnout.errors import GatewayError, InvalidRequest, ModelNotFound
 
@@ -217,6 +218,7 @@ def _task_terms(task: Task, usual_cache_s: float) -> Terms:
         task.is_continued,
         task.priority,
         usual_cache_s if task.cache_s is None else task.cache_s,
+        task.semantic,
     )
 
 
@@ -343,7 +345,8 @@ def _ad_hoc(index: Index, name: str, ask: Ask, task: Target | None) -> Target | 
     else:
         price = FREE if model_id.endswith(":free") else None
         model = Model(name=name, provider=provider, id=model_id, price=price, mode=ask.kind)
-        made = Candidate(f"{name}@{provider}", model, account, model_id, price)
+        quotas = counted(snapshot.quotas, provider, model_id)
+        made = Candidate(f"{name}@{provider}", model, account, model_id, price, quotas)
         snapshot = msgspec.structs.replace(snapshot, candidates={**snapshot.candidates, (name, provider): made})
     return _model_target(snapshot, model, None if task is None else snapshot.tasks[task.task])
 

@@ -51,6 +51,9 @@ class Trace(msgspec.Struct, omit_defaults=True, gc=False):
 
     target … filtered: from the Plan; empty if there was none. outcome: "ok", or an error's code. status: HTTP.
     total_s: to the last byte. message: the final error's, "" if well.
+    cache: hit, miss, coalesced or bypass, "" where none is kept. given: the candidate whose answer was given again;
+    similarity: how like the question was that it had been given to, 0.0 where it was the same.
+    priority, waited_s: whose turn it was, and how long it waited for it; "" and 0.0 where no quota is known.
     """
 
     request_id: str
@@ -75,6 +78,11 @@ class Trace(msgspec.Struct, omit_defaults=True, gc=False):
     message: str = ""
     total_s: float = 0.0
     cost_nano_usd: int | None = None
+    cache: str = ""
+    given: str = ""
+    similarity: float = 0.0
+    priority: str = ""
+    waited_s: float = 0.0
 
 
 def begin(request_id: str, at: float, revision: str, ask: Ask, plan: Plan | None) -> Trace:
@@ -114,6 +122,11 @@ def render(trace: Trace) -> list[str]:
         lines += _chosen(trace.target, trace.task, trace.because, (trace.rollout, trace.arm, trace.arm_reason))
         lines.append(f"order ({trace.policy}): {', '.join(trace.choices)}")
         lines += _passed_over(trace.filtered)
+    if trace.waited_s >= 0.05:
+        lines.append(f"waited {trace.waited_s:.1f} s in all for its turn, with {trace.priority} priority")
+    if trace.cache:
+        like = f", given to a like question ({trace.similarity:.3f})" if trace.similarity else ""
+        lines.append(f"cache: {trace.cache}{', an answer of ' if trace.given else ''}{trace.given}{like}")
     for number, attempt in enumerate(trace.attempts, start=1):
         lines += _attempt(number, attempt)
     ended = "answered" if trace.outcome == "ok" else f"failed: {trace.outcome}"

@@ -67,14 +67,18 @@ class Upstream:
         dialect = self._dialects[exchange.call.dialect]
         is_native = exchange.call.dialect in provider.dialects
         call = exchange.call if exchange.parts is None else continued(exchange.call, exchange.parts.splice.shown)
+        if exchange.batch is not None:
+            call = exchange.batch.call_for(candidate.key)
         attempt.input_tokens = call.input_tokens
         request = None if is_native else exchange.messages(dialect, call)
         outgoing = provider.encode(call, request, candidate)
-        self._finish_outgoing(outgoing, exchange, planned, attempt)
+        self._finish_outgoing(outgoing, exchange, attempt)
         try:
             incoming = await self._transport(outgoing).send(outgoing)
         except UpstreamError as failed:
             return as_value(failed)
+        if attempt.turn is not None:
+            attempt.turn.told(incoming.headers, incoming.status)
         opened: Opened | UpstreamError | None = None
         try:
             if not 200 <= incoming.status < 300:
@@ -99,12 +103,14 @@ class Upstream:
             raise UpstreamUnreachable(f"nothing here speaks {scheme}: (a local model that has not been started?)")
         return transport
 
-    def _finish_outgoing(self, outgoing: Outgoing, exchange: Exchange, planned: Plan, attempt: Attempt) -> None:
+    def _finish_outgoing(self, outgoing: Outgoing, exchange: Exchange, attempt: Attempt) -> None:
         """Give the attempt its name upstream (the witness's join key) and no more time than the exchange has left."""
         outgoing.headers += (("x-request-id", f"{exchange.request_id}-{attempt.number}"),)
         attempt.is_sent = True
         attempt.first_chunk_s = outgoing.timeouts.first_chunk_s
-        left_s = exchange.started + planned.total_s - attempt.started
+        if attempt.turn is not None:
+            outgoing.on_late = attempt.turn.sent
+        left_s = exchange.deadline - attempt.started
         if left_s < outgoing.timeouts.total_s:
             outgoing.timeouts = outgoing.timeouts.within(left_s)
 
@@ -120,12 +126,19 @@ class Upstream:
             if isinstance(seen, UpstreamError):
                 return seen
             usage, output_bytes = seen.usage, seen.output_bytes
+            attempt.finish_reason = seen.finish_reason
+            if exchange.batch is not None:
+                joined = exchange.batch.join(attempt.choice.candidate.key, body)
+                if isinstance(joined, UpstreamError):
+                    return joined
+                body = joined
         else:
             reply = translator.decode(body)
             if isinstance(reply, UpstreamError):
                 return reply
             usage = reply.usage
             output_bytes = len(body)
+            attempt.finish_reason = reply.finish_reason
             body = dialect.encode_reply(reply, exchange.call, int(exchange.at))
         attempt.first_content = self._clock.now()
         attempt.book(usage or estimate(attempt.input_tokens * 4, output_bytes))
@@ -203,7 +216,9 @@ async def _forward_stream(exchange: Exchange, opened: Opened, relay: Relay, head
         if exchange.parts is not None:
             down.write(exchange.parts.seam(attempt.choice.candidate.model.name))
         else:
-            down.start(200, heads.of(exchange, attempt, SSE_HEADERS))
+            if not exchange.is_waiting:  # else it has its head already
+                down.start(200, heads.of(exchange, attempt, SSE_HEADERS))
+            exchange.is_waiting = False
             if isinstance(relay, Spliced):
                 exchange.parts = relay.parts
         if opened.held:
@@ -212,6 +227,7 @@ async def _forward_stream(exchange: Exchange, opened: Opened, relay: Relay, head
         failure = await _pump(down, incoming, relay)
     finally:
         attempt.book(relay.usage or estimate(attempt.input_tokens * 4, relay.output_bytes))
+        attempt.finish_reason = relay.finish_reason
     if failure is None:
         down.finish()
         incoming.finish()

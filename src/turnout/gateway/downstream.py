@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Head = Sequence[tuple[bytes, bytes]]
 
 
 class Downstream(Protocol):
-    """One client waiting for one answer."""
+    """One client waiting for one answer. on_gone: called once if it leaves before that is complete; None: nobody cares."""
+
+    on_gone: Callable[[], object] | None
 
     @property
     def is_started(self) -> bool:

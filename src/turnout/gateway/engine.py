@@ -32,6 +32,7 @@ from turnout.errors import (
     GatewayStopping,
     InternalError,
     InvalidRequest,
+    QuotaExhausted,
     StreamInterrupted,
     UpstreamError,
     UpstreamFault,
@@ -39,12 +40,19 @@ from turnout.errors import (
     UpstreamThrottled,
 )
 from turnout.gateway.answer import Opened, Upstream, forward
+from turnout.gateway.cache import Cache
 from turnout.gateway.clock import Clock
 from turnout.gateway.downstream import Downstream
+from turnout.gateway.embedders import Embedders
+from turnout.gateway.embedding_cache import EmbeddingCache
 from turnout.gateway.exchange import AnswerHeads, Attempt, Exchange, final_error
 from turnout.gateway.hedge import race
+from turnout.gateway.scheduler import Scheduler
+from turnout.gateway.semantic_cache import SemanticCache
 from turnout.gateway.tasks import Tasks
 from turnout.gateway.transport import Transport
+from turnout.gateway.turns import Turns, close
+from turnout.gateway.waiting import Turn
 
 KNOWN_SPEEDS = 1024
 """Candidates whose speed is remembered; more than that come from made-up ACCOUNT/ID names, and start it anew."""
@@ -76,6 +84,11 @@ class Engine:
         self._tasks = Tasks()
         self._clock = clock
         self._upstream = Upstream(clock, transports, dialects, providers)
+        self.scheduler = Scheduler(index.snapshot.quotas, clock)
+        self._turns = Turns(self.scheduler, health, clock, self._heads)
+        self.cache = Cache(clock, self._heads, dialects)
+        embedders = Embedders(self.serve, dialects, clock)
+        self.cache.finders += (EmbeddingCache(self.cache, clock), SemanticCache(self.cache, clock, embedders))
         self._dialects = dialects
         self._policies = policies
         self._on_begin = on_begin
@@ -85,6 +98,7 @@ class Engine:
         """Serve by another Snapshot from now on; requests under way keep theirs."""
         self.index = index
         self.health.rule = index.snapshot.breaker
+        self.scheduler.install(index.snapshot.quotas)
         if index.snapshot.retry != self._rule:
             self._rule = index.snapshot.retry
             self._budget = RetryBudget(self._rule)
@@ -105,9 +119,15 @@ class Engine:
             exchange.decided = decided
             if isinstance(decided, GatewayError):
                 raise decided
-            await self._try_in_order(exchange, decided)
+            exchange.deadline = now + decided.total_s
+            if decided.terms.cache_s:
+                await self.cache.serve(exchange, decided, self._try_in_order)
+            else:
+                await self._try_in_order(exchange, decided)
         except GatewayError as error:
             exchange.outcome = error
+            if exchange.is_waiting:
+                self._end_stream(exchange, error)
             raise
         except asyncio.CancelledError as cancelled:
             exchange.outcome = self._why_cancelled(exchange, cancelled)
@@ -125,9 +145,13 @@ class Engine:
             return ClientDisconnected("the client left")
         stopping = GatewayStopping()
         if exchange.down.is_started:
-            exchange.down.write(self._dialects[exchange.call.dialect].encode_error_event(stopping))
-            exchange.down.cut()
+            self._end_stream(exchange, stopping)
         return stopping
+
+    def _end_stream(self, exchange: Exchange, error: GatewayError) -> None:
+        """Say in the stream why it ends here."""
+        exchange.down.write(self._dialects[exchange.call.dialect].encode_error_event(error))
+        exchange.down.cut()
 
     async def _try_in_order(self, exchange: Exchange, planned: Plan) -> None:
         """Try choices until one answers; raise what is left to say when none does."""
@@ -137,8 +161,8 @@ class Engine:
         if planned.terms.is_hedged:
             self._hedges.arrived()
         while True:
-            choice = queue.pop(0)
-            error = await self._attempt(exchange, planned, choice, queue)
+            choice, turn = await self._next(exchange, planned, queue, failed)
+            error = await self._attempt(exchange, planned, choice, queue, turn)
             if isinstance(error, InvalidRequest):
                 if queue:
                     continue
@@ -153,7 +177,7 @@ class Engine:
                 self._budget.spend(now)
             failed = exchange.failed_by(error)
             choice = failed.choice  # a hedge may have been the last to fail
-            if exchange.down.is_started:
+            if exchange.has_begun:
                 error = self._broke_off(exchange, failed, error)
             elif isinstance(error, UpstreamRejected) and error.is_context_overflow:
                 tried = [attempt.choice for attempt in exchange.attempts]
@@ -172,6 +196,20 @@ class Engine:
             else:
                 del queue[: step.skip]
 
+    async def _next(
+        self, exchange: Exchange, planned: Plan, queue: list[Choice], failed: Attempt | None
+    ) -> tuple[Choice, Turn | None]:
+        """Take the next of `queue` out of it, with its turn where quotas are known: then whoever is free first is next."""
+        if not queue[0].candidate.quotas:
+            return queue.pop(0), None
+        try:
+            return await self._turns.next(exchange, planned, queue)
+        except QuotaExhausted as exhausted:
+            if failed is None:
+                raise
+            failed.step = GiveUp("no quota of who is left has room in time", exhausted.retry_after_s)
+            raise self._last_word(exchange, failed, exhausted.retry_after_s) from None
+
     def _standing(self, exchange: Exchange, planned: Plan, choice: Choice, left: list[Choice], now: float) -> Standing:
         price = choice.candidate.price
         health = self.health
@@ -180,9 +218,10 @@ class Engine:
             attempts_made=exchange.tries_of(choice.arm),
             same_tries=exchange.tries_in_a_row(choice),
             max_retries=planned.max_retries,
-            remaining_s=exchange.started + planned.total_s - now,
+            remaining_s=exchange.deadline - now,
             left_failing=[health.is_failing(key) or health.resting_until(key) > now for key in keys],
             is_free=price is not None and price.is_free,
+            has_line=bool(choice.candidate.quotas),
         )
 
     def _broke_off(self, exchange: Exchange, failed: Attempt, error: UpstreamError) -> UpstreamError:
@@ -200,7 +239,7 @@ class Engine:
 
     def _last_word(self, exchange: Exchange, failed: Attempt, retry_after_s: float | None) -> GatewayError:
         """Return what the client is told; into a stream that has begun it is written here. failed: the latest to fail."""
-        if not exchange.down.is_started:
+        if not exchange.has_begun:
             return final_error(exchange, retry_after_s)
         cause = failed.error
         assert cause is not None
@@ -209,22 +248,21 @@ class Engine:
         interrupted.__cause__ = cause
         if failed.first_content:  # else it was refused, or silent, and its own error says so
             failed.error = interrupted
-        exchange.down.write(self._dialects[exchange.call.dialect].encode_error_event(interrupted))
-        exchange.down.cut()
+        self._end_stream(exchange, interrupted)
         return interrupted
 
     # ── one attempt ──
 
     async def _attempt(
-        self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice]
+        self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice], turn: Turn | None
     ) -> UpstreamError | InvalidRequest | None:
         """Try one candidate, and where the task is hedged the next of `queue` beside it. Return None when the client has
         its whole answer, InvalidRequest when it cannot be asked this, else what went wrong.
         """
         if planned.terms.is_hedged and queue and queue[0].arm == choice.arm and not exchange.attempts:
-            opened = await self._race(exchange, planned, choice, queue)
+            opened = await self._race(exchange, planned, choice, queue, turn)
         else:
-            opened = await self._open(exchange, planned, choice)
+            opened = await self._open(exchange, planned, choice, turn)
         if not isinstance(opened, Opened):
             return opened
         error: UpstreamError | None = None
@@ -236,10 +274,10 @@ class Engine:
         return error
 
     async def _open(
-        self, exchange: Exchange, planned: Plan, choice: Choice, *, is_hedge: bool = False
+        self, exchange: Exchange, planned: Plan, choice: Choice, turn: Turn | None, *, is_hedge: bool = False
     ) -> Opened | UpstreamError | InvalidRequest:
         """Ask one candidate; return its answer once it has begun, or what is wrong, with the attempt's books closed."""
-        attempt = exchange.begin_attempt(choice, self._clock.now())
+        attempt = exchange.begin_attempt(choice, self._clock.now(), turn)
         attempt.is_hedge = is_hedge
         self.health.begin(choice.candidate.key, attempt.started)
         opened: Opened | UpstreamError | None = None
@@ -276,22 +314,27 @@ class Engine:
             elif not isinstance(error, UpstreamRejected):
                 self.health.failed(candidate.key, now)
         self.health.ended(candidate.key, attempt.first_content - attempt.started if attempt.first_content else None)
+        if attempt.turn is not None:
+            close(attempt.turn, attempt, error)
 
     # ── two attempts ──
 
     async def _race(
-        self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice]
+        self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice], turn: Turn | None
     ) -> Opened | UpstreamError | InvalidRequest:
         """Ask `choice`; if it is silent for longer than it ever is but for one time in twenty, the next one as well."""
         speed = self._speed(choice.candidate.key, is_stream=exchange.call.stream)
         after_s = speed.patience_s()
-        first = self._open(exchange, planned, choice)
+        first = self._open(exchange, planned, choice, turn)
 
         def second() -> Coroutine[Any, Any, Opened | UpstreamError | InvalidRequest] | None:
             key, now = queue[0].candidate.key, self._clock.now()
             if self.health.is_failing(key) or self.health.resting_until(key) > now or not self._hedges.spend():
                 return None
-            return self._open(exchange, planned, queue.pop(0), is_hedge=True)
+            its_turn = self._turns.hedge(exchange, planned, queue[0]) if queue[0].candidate.quotas else None
+            if its_turn is None and queue[0].candidate.quotas:
+                return None
+            return self._open(exchange, planned, queue.pop(0), its_turn, is_hedge=True)
 
         if after_s is None:
             opened = await first

@@ -5,9 +5,13 @@ Plain data for the engine; nothing here waits, and nothing is formatted until it
 
 from __future__ import annotations
 
-from turnout.core.catalog import Candidate, Snapshot
+from math import inf
+from typing import Literal
+
+from turnout.core.catalog import Candidate, Priority, Snapshot
 from turnout.core.continuation import Parts
 from turnout.core.contracts import Call, Dialect
+from turnout.core.embedding_batches import Batch
 from turnout.core.messages import ChatRequest
 from turnout.core.plan import Ask, Choice, Filtered, Index, Plan
 from turnout.core.pricing import cost, format_usd
@@ -15,6 +19,8 @@ from turnout.core.retry import Decision, GiveUp
 from turnout.core.usage import Usage
 from turnout.errors import GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamThrottled
 from turnout.gateway.downstream import Downstream, Head
+from turnout.gateway.lookup import Lookup
+from turnout.gateway.waiting import Turn
 
 
 class Attempt:
@@ -23,6 +29,7 @@ class Attempt:
     is_sent: it came as far as the transport; else (a request that cannot be translated) nothing can be owed.
     input_tokens: an estimate of what was sent, which in a continuation is more than the client's request.
     is_hedge: it was asked beside a slow first one. is_superseded: it was given up because the other was quicker.
+    turn: what it took of quotas, None if it needs none. finish_reason: the vendor's word for why the answer ended, "" if unknown.
     """
 
     __slots__ = (
@@ -30,6 +37,7 @@ class Attempt:
         "cost_nano_usd",
         "ended",
         "error",
+        "finish_reason",
         "first_chunk_s",
         "first_content",
         "input_tokens",
@@ -39,13 +47,16 @@ class Attempt:
         "number",
         "started",
         "step",
+        "turn",
         "usage",
     )
 
-    def __init__(self, choice: Choice, number: int, started: float) -> None:
+    def __init__(self, choice: Choice, number: int, started: float, turn: Turn | None = None) -> None:
         self.choice = choice
         self.number = number
         self.started = started
+        self.turn = turn
+        self.finish_reason = ""
         self.is_sent = False
         self.input_tokens = 0
         self.is_hedge = False
@@ -75,23 +86,36 @@ class Attempt:
 class Exchange:
     """One client request. at: Unix seconds when it came; the other instants are monotonic. decided: None before the plan.
 
-    parts: set once an answer that may be continued has begun.
+    parts: set once an answer that may be continued has begun. batch: set where some of the embeddings asked for are kept. lookup: set where questions in other words are looked for.
+    cache: what the cache did, "" if it has no part in this. answered: whose answer was given, if none of its own attempts
+    gave it; saved_nano_usd: what it had cost.
+    deadline: when its time is over. priority, waited_s: whose turn it was, and how long it waited for it ("" and 0.0
+    without quotas). is_waiting: the client has the head of a stream, and no answer yet.
     """
 
     __slots__ = (
+        "answered",
         "ask",
         "at",
         "attempts",
+        "batch",
+        "cache",
         "call",
+        "deadline",
         "decided",
         "down",
         "ended",
         "index",
+        "is_waiting",
+        "lookup",
         "outcome",
         "parts",
+        "priority",
         "request",
         "request_id",
+        "saved_nano_usd",
         "started",
+        "waited_s",
     )
 
     def __init__(
@@ -117,6 +141,31 @@ class Exchange:
         self.outcome: GatewayError | None = None
         self.request: ChatRequest | None = None
         self.parts: Parts | None = None
+        self.deadline = inf
+        self.is_waiting = False
+        self.priority: Priority | Literal[""] = ""
+        self.waited_s = 0.0
+        self.batch: Batch | None = None
+        self.lookup: Lookup | None = None
+        self.cache: Literal["", "hit", "miss", "coalesced", "bypass"] = ""
+        self.answered: Choice | None = None
+        self.saved_nano_usd = 0
+
+    @property
+    def answer(self) -> tuple[Choice | None, int]:
+        """Who gave the answer, None if nobody has, and what that cost (0: nothing, or not known)."""
+        if self.answered is not None:
+            return self.answered, self.saved_nano_usd
+        for one in reversed(self.attempts):
+            if one.first_content and one.error is None and not one.is_superseded:
+                return one.choice, one.cost_nano_usd or 0
+        return None, 0
+
+    @property
+    def similarity(self) -> float:
+        """How like the question was that the answer had been given to, 0.0 if it was the very same."""
+        lookup = self.lookup
+        return lookup.hit.similarity if lookup is not None and lookup.was_served and lookup.hit is not None else 0.0
 
     @property
     def snapshot(self) -> Snapshot:
@@ -124,13 +173,18 @@ class Exchange:
         return self.index.snapshot
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the client has something of an answer."""
+        return self.down.is_started and not self.is_waiting
+
+    @property
     def gave_up(self) -> str:
         """Why no further attempt was made, "" if it was not a decision that ended the request."""
         return next((one.step.reason for one in self.attempts if isinstance(one.step, GiveUp)), "")
 
-    def begin_attempt(self, choice: Choice, now: float) -> Attempt:
+    def begin_attempt(self, choice: Choice, now: float, turn: Turn | None = None) -> Attempt:
         """Note that a candidate is tried."""
-        attempt = Attempt(choice, len(self.attempts) + 1, now)
+        attempt = Attempt(choice, len(self.attempts) + 1, now, turn)
         self.attempts.append(attempt)
         return attempt
 
@@ -170,6 +224,23 @@ class Exchange:
         return self.request
 
 
+NOTICEABLE_S = 0.001
+"""A shorter wait for a turn is none."""
+
+_OF_THE_ANSWER = frozenset(
+    {
+        b"content-type",
+        b"cache-control",
+        b"age",
+        b"x-turnout-model",
+        b"x-turnout-provider",
+        b"x-turnout-arm",
+        b"x-turnout-similarity",
+        b"x-turnout-task",
+    }
+)
+"""Headers that tell of an answer and not of the request that it was made for."""
+
 KNOWN_LABELS = 1024
 """How many sets of labels are remembered; more than that come from made-up ACCOUNT/ID names, and start it anew."""
 
@@ -192,9 +263,7 @@ class AnswerHeads:
         planned = exchange.decided
         task = planned.task if isinstance(planned, Plan) else ""
         candidate = choice.candidate
-        known = self._labels.get((candidate.key, choice.arm, task))
-        # The very same candidate: under another configuration the key may stand for another price.
-        labels = known[1] if known is not None and known[0] is candidate else self._learn(choice, task)
+        labels = self._of_choice(choice, task)
         head = [
             *content,
             (b"x-request-id", exchange.request_id.encode()),
@@ -209,7 +278,38 @@ class AnswerHeads:
             nano_usd = attempt.cost_nano_usd
             if nano_usd is not None:
                 head.append((b"x-turnout-cost", format_usd(nano_usd).lstrip("$").encode()))
+        if exchange.cache:
+            head.append((b"x-turnout-cache", exchange.cache.encode()))
+        if exchange.waited_s >= NOTICEABLE_S:
+            head.append((b"x-turnout-queue-ms", b"%d" % (exchange.waited_s * 1000)))
         return head
+
+    def waiting(self, exchange: Exchange, content: Head) -> Head:
+        """Return the headers of a stream of which nobody can know yet who will answer it."""
+        return [*content, (b"x-request-id", exchange.request_id.encode())]
+
+    def again(self, exchange: Exchange, choice: Choice, content: Head, age_s: int) -> Head:
+        """Return the headers of an answer that was given before. choice: who gave it."""
+        task = exchange.decided.task if isinstance(exchange.decided, Plan) else ""
+        told = [*content, *self._of_choice(choice, task), (b"age", b"%d" % age_s)]
+        if exchange.similarity:
+            told.append((b"x-turnout-similarity", b"%.3f" % exchange.similarity))
+        return self.shared(exchange, told)
+
+    def shared(self, exchange: Exchange, told: Head) -> Head:
+        """Return the headers of an answer that nobody was asked for. told: of the one who had it, or who has it now."""
+        return [
+            *[header for header in told if header[0] in _OF_THE_ANSWER],
+            (b"x-request-id", exchange.request_id.encode()),
+            (b"x-turnout-attempts", b"0"),
+            (b"x-turnout-cost", b"0.000000"),
+            (b"x-turnout-cache", exchange.cache.encode()),
+        ]
+
+    def _of_choice(self, choice: Choice, task: str) -> Head:
+        known = self._labels.get((choice.candidate.key, choice.arm, task))
+        # The very same candidate: under another configuration the key may stand for another price.
+        return known[1] if known is not None and known[0] is choice.candidate else self._learn(choice, task)
 
     def _learn(self, choice: Choice, task: str) -> Head:
         candidate = choice.candidate
@@ -246,7 +346,9 @@ def final_error(exchange: Exchange, retry_after_s: float | None) -> GatewayError
         return last
     if all(isinstance(error, UpstreamThrottled) for error in errors):
         return min(errors, key=lambda error: error.retry_after_s or 0.0)
-    if len({(error.model, error.provider, error.code) for error in errors}) == 1:
-        return last
-    told = "; ".join(error.message.rstrip(".") for error in errors)
-    return NoCandidate(f"Every candidate failed ({len(errors)} tries): {told}.", retry_after_s=retry_after_s)
+    final: GatewayError = last
+    if len({(error.model, error.provider, error.code) for error in errors}) != 1:
+        told = "; ".join(error.message.rstrip(".") for error in errors)
+        final = NoCandidate(f"Every candidate failed ({len(errors)} tries): {told}.", retry_after_s=retry_after_s)
+    final.is_ambiguous = any(error.is_ambiguous for error in errors)
+    return final

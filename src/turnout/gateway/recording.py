@@ -40,14 +40,17 @@ def count(telemetry: Telemetry, exchange: Exchange) -> None:
             telemetry.tokens[model, "output", usage.basis] += usage.output_tokens
             if spent := attempt.cost_nano_usd:
                 telemetry.cost_nano_usd[model, provider] += spent
-    model = label(answered.choice.candidate.model, exchange.snapshot) if answered is not None else NOBODY
+    choice = exchange.answered if answered is None else answered.choice
+    model = label(choice.candidate.model, exchange.snapshot) if choice is not None else NOBODY
     telemetry.requests[model, task, 200 if outcome is None else outcome.status] += 1
+    if exchange.priority and exchange.attempts:
+        telemetry.waits[(exchange.priority,)].observe(exchange.waited_s)
     if answered is not None:
         telemetry.durations[model, task].observe(exchange.ended - exchange.started)
         telemetry.first_chunks[model, task].observe(answered.first_content - exchange.started)
         if answered.number > 1:
             telemetry.fallbacks[task] += 1
-    if isinstance(planned, Plan) and planned.rollout:
+    if isinstance(planned, Plan) and planned.rollout and exchange.answered is None:  # else the arm was not tried
         told = "ok" if outcome is None else outcome.code
         if answered is not None and answered.choice.arm != planned.arm:
             # The other arm saved the answer, not this arm's record.
@@ -88,6 +91,9 @@ def to_trace(exchange: Exchange) -> Trace:
     trace.message = "" if outcome is None else _plainly(outcome, len(attempts))
     trace.total_s = exchange.ended - started
     trace.cost_nano_usd = total if is_priced else None
+    trace.priority, trace.waited_s = exchange.priority, exchange.waited_s
+    trace.cache, trace.similarity = exchange.cache, exchange.similarity
+    trace.given = "" if exchange.answered is None else exchange.answered.candidate.key
     return trace
 
 

@@ -22,24 +22,29 @@ from turnout.core.admission import Admission
 from turnout.core.catalog import Bounds, Secret, Snapshot
 from turnout.core.health import Health
 from turnout.core.plan import Index
+from turnout.core.quota_view import QuotaView
 from turnout.core.redact import Secrets, secrets_of
 from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError, StoreError
+from turnout.gateway.clearing import Clearing
 from turnout.gateway.clock import Clock
 from turnout.gateway.engine import Engine
 from turnout.gateway.exchange import Exchange
 from turnout.gateway.keys import open_ring
 from turnout.gateway.lag import LagTimer
 from turnout.gateway.local_model import LocalModel
+from turnout.gateway.once import Once
 from turnout.gateway.overlay import news, overlaid, prepared, set_rollout, superseded
+from turnout.gateway.quota_saver import QuotaSaver
 from turnout.gateway.recorder import Recorder
 from turnout.gateway.recording import count, to_trace
+from turnout.gateway.sharing import Sharing
 from turnout.gateway.simulated_transport import SimulatedTransport
 from turnout.gateway.tasks import Tasks
 from turnout.gateway.telemetry import Telemetry
 from turnout.gateway.transport import HttpTransport, Transport
 from turnout.stores import RolloutChange
-from turnout.stores.sqlite import SqliteStateStore, SqliteTraceStore
+from turnout.stores.sqlite import SqliteAnswerStore, SqliteStateStore, SqliteTraceStore
 
 WATCH_S = 0.25
 """How often the config file's stamp and the state file's version are looked at. A file is read once it has stood still
@@ -75,6 +80,7 @@ class Service:
         self._lag = LagTimer(clock.now, self._on_lag)
         self.is_ready = False
         self._recorder = Recorder(self.traces, self.telemetry)
+        self.once = Once(SqliteAnswerStore(home / "answers.sqlite3", locked_s=LOCKED_S), clock)
         self._locals: dict[str, LocalModel] = {}
         self._local_key = Secret(clock.token())
         self.secrets = Secrets(self.new_master_key, self._local_key.reveal())
@@ -100,6 +106,10 @@ class Service:
             on_begin=self._on_begin,
             on_end=self._on_end,
         )
+        self.clearing = Clearing(self.state, self.engine.cache, clock.token, self._changing)
+        valkey_url = loaded.snapshot.server.valkey_url
+        self.sharing = None if valkey_url is None else Sharing(valkey_url, self.engine, clock)
+        self._quota_saver = QuotaSaver(self.state, self.engine.scheduler, clock, self._changing)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -122,7 +132,11 @@ class Service:
         await self._start_local_models()
         self._tasks.start(self._watch(), "watch config and rollouts")
         self._tasks.start(self._reload_when_told(), "reload when told")
+        self._tasks.start(self._quota_saver.run(), "save what was used of quotas")
         self._lag.start()
+        self.clearing.start()
+        if self.sharing is not None:
+            await self.sharing.start()
         self.is_ready = True
 
     async def stop(self) -> None:
@@ -130,7 +144,14 @@ class Service:
         self.is_ready = False
         self._lag.stop()
         await self._tasks.stop()
+        await self.clearing.stop()
+        await self.engine.cache.stop()
+        if self.sharing is not None:
+            await self.sharing.stop()
+        if self._transports:  # else it was stopped before
+            await self._quota_saver.save()
         await self._recorder.flush()
+        await self.once.stop()
         for local in self._locals.values():
             await local.stop()
         for transport in set(self._transports.values()):
@@ -143,6 +164,7 @@ class Service:
             self._is_closed = True
             self.traces.close()
             self.state.close()
+            self.once.store.close()
 
     async def _start_local_models(self) -> None:
         for name in self._local_accounts(self.snapshot):
@@ -222,6 +244,8 @@ class Service:
         before, after = self._started_with.server, wanted.server
         names = ("host", "port", "master_key", "home")
         late = [f"server.{name}" for name in names if getattr(before, name) != getattr(after, name)]
+        if before.valkey_url != after.valkey_url:
+            late.append("valkey.url")
         models = [name for name in self._local_accounts(wanted) if name not in self._local_urls]
         return late + [f"providers.{name} (a local model)" for name in models]
 
@@ -254,14 +278,17 @@ class Service:
                 version = self._state_version if self._is_closed else self.state.version()
                 if version == self._state_version:
                     return
-                for change in news(self._loaded.snapshot, self._changes, self.state.rollout_changes()):
+                known = self._changes
+                for change in news(self._loaded.snapshot, known, self.state.rollout_changes()):
                     self.state.add_rollout_change(change)
                 self._changes = self.state.rollout_changes()
+                self.clearing.look()
                 self._state_version = version
             except StoreError as error:
                 _log.error("the state file cannot be read: %s", error.message)
             else:
-                self._install(self._loaded.snapshot)
+                if self._changes != known:  # other facts are kept there too
+                    self._install(self._loaded.snapshot)
 
     # ── what is told ──
 
@@ -284,9 +311,24 @@ class Service:
         """Write the traces that wait."""
         await self._recorder.flush()
 
+    def quotas(self) -> list[QuotaView]:
+        """Return where every quota stands."""
+        return self.engine.scheduler.quotas.views(self.clock.now(), self.clock.wall())
+
     def metrics(self) -> bytes:
         """Return the Prometheus text."""
         telemetry = self.telemetry
+        scheduler = self.engine.scheduler
+        telemetry.quotas = self.quotas()
+        telemetry.waiting = len(scheduler)
+        telemetry.turns = {
+            **{(priority, "granted"): count for priority, count in scheduler.granted.items()},
+            **{(priority, "waited"): count for priority, count in scheduler.waited.items()},
+            **{(priority, "refused"): count for priority, count in scheduler.exhausted.items()},
+        }
+        telemetry.cache = self.engine.cache.stats()
+        if self.sharing is not None:
+            telemetry.is_shared, telemetry.contact_losses = self.sharing.is_settled, self.sharing.link.losses
         telemetry.resting = dict(self.engine.health.resting(self.clock.now()))
         telemetry.room = self.admission.room
         telemetry.tasks = len(asyncio.all_tasks())

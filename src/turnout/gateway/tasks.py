@@ -37,6 +37,11 @@ class Tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("task %s failed: %r", task.get_name(), error, exc_info=error)
 
+    async def ended(self) -> None:
+        """Wait until all have ended by themselves, those too that they start."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def stop(self) -> None:
         """Cancel all, wait for all. Safe to call twice."""
         running = tuple(self._running)

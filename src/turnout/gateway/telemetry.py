@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -17,8 +17,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from turnout import __version__
+from turnout.core.quota_view import QuotaView
+from turnout.gateway.cache import CacheStats, SemanticStats
 
 BUCKETS_S = (0.01, 0.03, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+_ANSWER = ("model", "task")
 
 
 class Histogram:
@@ -65,12 +70,28 @@ class Telemetry:
         self.fallbacks: dict[str, int] = defaultdict(int)
         self.hedges: dict[str, int] = defaultdict(int)
         self.continuations = 0
+        self.replays = 0
         self.tokens: dict[tuple[str, str, str], int] = defaultdict(int)
         self.cost_nano_usd: dict[tuple[str, str], int] = defaultdict(int)
         self.arms: dict[tuple[str, str, str], int] = defaultdict(int)
         self.resting: dict[str, float] = {}
+        self.quotas: Sequence[QuotaView] = ()
+        self.cache = CacheStats()
+        self.waiting = 0
+        self.turns: dict[tuple[str, str], int] = {}
+        self.waits: dict[tuple[str], Histogram] = defaultdict(Histogram)
+        self.is_shared: bool | None = None
+        self.contact_losses = 0
 
     def _families(self, now_wall: float) -> Iterator[Metric]:
+        yield from self._process(now_wall)
+        yield from self._answers()
+        yield from self._line()
+        yield from _quotas(self.quotas)
+        yield from _cache(self.cache)
+        yield from _semantic(self.cache.semantic)
+
+    def _process(self, now_wall: float) -> Iterator[Metric]:
         info = GaugeMetricFamily("turnout_build_info", "The version that runs.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -92,6 +113,17 @@ class Telemetry:
         yield CounterMetricFamily(
             "turnout_traces_dropped", "Traces that found the queue full.", value=self.traces_dropped
         )
+        if self.is_shared is not None:
+            yield GaugeMetricFamily(
+                "turnout_valkey_up",
+                "Whether what gateways share is used; 0: this one goes on alone.",
+                value=self.is_shared,
+            )
+            yield CounterMetricFamily(
+                "turnout_valkey_losses", "How often contact with Valkey ended.", value=self.contact_losses
+            )
+
+    def _answers(self) -> Iterator[Metric]:
         yield _counters(
             "turnout_requests", "Exchanges by model, task and HTTP status.", ["model", "task", "status"], self.requests
         )
@@ -110,6 +142,9 @@ class Telemetry:
         yield _counters("turnout_fallbacks", "Exchanges that a later candidate answered.", ["task"], self.fallbacks)
         yield _counters("turnout_hedges", "Second attempts beside a slow first one.", ["result"], self.hedges)
         yield CounterMetricFamily("turnout_continuations", "Broken texts that went on.", value=self.continuations)
+        yield CounterMetricFamily(
+            "turnout_idempotent_replays", "Repeats that were told the kept answer.", value=self.replays
+        )
         yield _counters(
             "turnout_tokens", "Tokens, by kind and basis of the count.", ["model", "kind", "basis"], self.tokens
         )
@@ -120,14 +155,24 @@ class Telemetry:
         for (model, provider), nano_usd in tuple(self.cost_nano_usd.items()):
             cost.add_metric([model, provider], nano_usd / 1e9)
         yield cost
-        yield _histograms("turnout_request_duration_seconds", "To the last byte.", self.durations)
-        yield _histograms("turnout_time_to_first_chunk_seconds", "To the first content.", self.first_chunks)
+        yield _histograms("turnout_request_duration_seconds", "To the last byte.", self.durations, _ANSWER)
+        yield _histograms("turnout_time_to_first_chunk_seconds", "To the first content.", self.first_chunks, _ANSWER)
         rest = GaugeMetricFamily(
             "turnout_candidate_resting_seconds", "How long a candidate is not asked yet.", labels=["candidate"]
         )
         for key, until in tuple(self.resting.items()):
             rest.add_metric([key], until)
         yield rest
+
+    def _line(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("turnout_line_waiting", "Requests that wait for their turn.", value=self.waiting)
+        yield _counters(
+            "turnout_turns",
+            "Turns that were granted, those of them that were waited for, and requests that were refused one.",
+            ["priority", "outcome"],
+            self.turns,
+        )
+        yield _histograms("turnout_line_wait_seconds", "How long turns were waited for.", self.waits, ["priority"])
 
     def render(self, now_wall: float) -> bytes:
         """Return the Prometheus text. O(series); about 1 ms a thousand."""
@@ -153,8 +198,65 @@ def _counters(name: str, text: str, labels: list[str], counted: Mapping[Any, int
     return family
 
 
-def _histograms(name: str, text: str, observed: dict[tuple[str, str], Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=["model", "task"])
+def _quotas(views: Sequence[QuotaView]) -> Iterator[Metric]:
+    labels = ["quota", "of"]
+    used = GaugeMetricFamily("turnout_quota_used", "What a vendor's window or day counts so far.", labels=labels)
+    left = GaugeMetricFamily("turnout_quota_left", "What may still be used of it.", labels=labels)
+    limit = GaugeMetricFamily("turnout_quota_limit", "What we use of it at most, the margin taken off.", labels=labels)
+    for view in views:
+        for gauge in view.gauges:
+            used.add_metric([view.name, gauge.what], gauge.used)
+            left.add_metric([view.name, gauge.what], gauge.left)
+            limit.add_metric([view.name, gauge.what], gauge.limit)
+    yield from (used, left, limit)
+
+
+def _cache(stats: CacheStats) -> Iterator[Metric]:
+    results = {
+        "hit": stats.hits,
+        "coalesced": stats.coalesced,
+        "miss": stats.misses,
+        "bypass": stats.bypassed,
+    }
+    yield _counters("turnout_cache_requests", "Requests that the cache could have answered.", ["result"], results)
+    yield GaugeMetricFamily(
+        "turnout_cache_hit_ratio", "The share of them that it did answer, since the start.", value=stats.hit_ratio
+    )
+    inputs = {"kept": stats.inputs_kept, "asked": stats.inputs_asked}
+    yield _counters(
+        "turnout_cache_inputs", "Texts of embeddings requests: known already, or asked for.", ["result"], inputs
+    )
+    yield GaugeMetricFamily("turnout_cache_entries", "Answers that are kept.", value=stats.entries)
+    yield GaugeMetricFamily("turnout_cache_bytes", "Memory that they take.", value=stats.size_bytes)
+    yield CounterMetricFamily("turnout_cache_evicted", "Answers that left for want of room.", value=stats.evicted)
+    yield CounterMetricFamily(
+        "turnout_cache_unkept", "Answers that could not be given again, and were not kept.", value=stats.unkept
+    )
+    yield CounterMetricFamily(
+        "turnout_cache_saved_calls", "Answers that no vendor was asked for.", value=stats.saved_calls
+    )
+    yield CounterMetricFamily(
+        "turnout_cache_saved_usd", "What they had cost when they were asked for.", value=stats.saved_nano_usd / 1e9
+    )
+
+
+def _semantic(tasks: Mapping[str, SemanticStats]) -> Iterator[Metric]:
+    what = {"looked", "near", "would_be", "served", "compared", "false"}
+    counted = {(task, name): getattr(stats, name) for task, stats in tasks.items() for name in sorted(what)}
+    yield _counters(
+        "turnout_semantic", "Questions in other words: looked up, and what came of it.", ["task", "what"], counted
+    )
+    rate = GaugeMetricFamily(
+        "turnout_semantic_false_hit_rate", "The share of wrong ones among those compared lately.", labels=["task"]
+    )
+    for task, stats in tasks.items():
+        if stats.false_hit_rate is not None:
+            rate.add_metric([task], stats.false_hit_rate)
+    yield rate
+
+
+def _histograms(name: str, text: str, observed: Mapping[Any, Histogram], labels: Sequence[str]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
     for key, histogram in tuple(observed.items()):
         family.add_metric(list(key), buckets=histogram.cumulative(), sum_value=histogram.total)
     return family

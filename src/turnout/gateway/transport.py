@@ -248,6 +248,8 @@ class HttpTransport:
         connection = self._pool.take(origin.key, started)
         if connection is None:
             connection = await self._connect(loop, origin, timeouts, started)
+            if outgoing.on_late is not None:
+                outgoing.on_late()
         if not await connection.send(head, body, timeouts, started):
             connection = await self._connect(loop, origin, timeouts, started, is_fresh=True)
             await connection.send(head, body, timeouts, started)  # raises where the first returned False

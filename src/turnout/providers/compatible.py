@@ -29,6 +29,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requires_key: bool = True
     region: str = ""
     quirks: dict[str, object] = {}
+    quota: dict[str, object] = {}
 
 
 def vendors() -> Mapping[str, Vendor]:

@@ -1,13 +1,14 @@
 """Ports: what the gateway keeps, as small protocols; one adapter per module.
 
 TraceStore: why each request went where it went; bounded, may be lost. StateStore: what must survive a restart: the
-master key's hash and the rollout percentages that were set at run time; a few rows, every change kept.
+master key's hash and the rollout percentages that were set at run time; a few rows, every change kept. AnswerStore: what
+was answered to requests with an Idempotency-Key, for a day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -59,8 +60,10 @@ class StateStore(Protocol):
         """Return a fact."""
         ...
 
-    def put_fact(self, name: str, value: bytes) -> None:
-        """Write a fact, durably."""
+    def put_fact(self, name: str, value: bytes, *, is_lasting: bool = True) -> None:
+        """Write a fact, durably. is_lasting: False where a power cut may take it (a kill may not): that is a hundred times
+        cheaper.
+        """
         ...
 
     def add_rollout_change(self, change: RolloutChange) -> None:
@@ -77,4 +80,76 @@ class StateStore(Protocol):
 
     def close(self) -> None:
         """Release the file."""
+        ...
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What stands in a slot. mine: nothing did, and now it is the asker's to fill. busy: another process is at it.
+    other: it belongs to another request. kept: an answer.
+
+    id: of the answer. head, pieces: as given to `finish`, and how many there are.
+    """
+
+    state: Literal["mine", "busy", "other", "kept"]
+    id: int = 0
+    head: bytes = b""
+    pieces: int = 0
+
+
+class AnswerStore(Protocol):
+    """Answers by slot, shared by the processes of one home. An answer comes in pieces and is there once it is finished.
+
+    now: monotonic seconds, the same clock in every process of the machine. wall: Unix seconds. All from any thread; each
+    raises StoreError.
+    """
+
+    def claim(self, slot: bytes, request: bytes, now: float, wall: float) -> Found:
+        """Look into a slot, and take it if nobody has it: the asker then renews it, and fills or releases it.
+
+        request: what stands for the request that the slot belongs to.
+        """
+        ...
+
+    def renew(self, ids: Sequence[int], now: float) -> None:
+        """Say that their owner is alive."""
+        ...
+
+    def add(self, id_: int, first: int, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write pieces of an answer, numbered from `first` on. The claim must be the caller's still."""
+        ...
+
+    def finish(self, id_: int, first: int, pieces: Sequence[bytes | memoryview], head: bytes, wall: float) -> None:
+        """Write the last pieces and what goes before them: from now on it is kept, durably."""
+        ...
+
+    def release(self, id_: int) -> None:
+        """Empty the slot."""
+        ...
+
+    def piece(self, id_: int, number: int) -> bytes | None:
+        """Return one piece of a kept answer, None if it is gone."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class CacheLevel(Protocol):
+    """Answers that several gateways share, beneath the memory of each. It may lose any of them at any time.
+
+    Keys name workspace and question (core/caching.py), so that one is found by who may see it and by nobody else; values
+    are opaque. Nothing here raises: a store that is gone, slow or broken knows nothing and keeps nothing.
+    """
+
+    async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return what is held under each key, in order. It takes one round trip, and 50 ms at most, once."""
+        ...
+
+    async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
+        """Hold `value` for `ttl_s`. Nobody waits for it."""
+        ...
+
+    async def clear(self) -> int:
+        """Forget everything; return how many, as far as known."""
         ...

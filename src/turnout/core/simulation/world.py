@@ -48,7 +48,8 @@ class World:
     seed: the same seed and the same requests give the same answers. models: pattern of names → Profile, first fit
     counts. free_per_minute, free_per_day: attempts an account may make at free models, 0 for no limit.
     failure_rate: replaces that of every free profile. observe: see Witness.
-    queue, by_model: the faults to come; tests may change them at any time.
+    queue, by_model: the faults to come; tests may change them at any time. origin: the monotonic instant from which its
+    minutes and days count: that of its first request, if nobody sets it before.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class World:
         named = tuple(pattern for pattern in models if not _WILD.intersection(pattern))
         self._listed = named or LISTED
         self._quota = FreeQuota(free_per_minute, free_per_day)
-        self._origin: float | None = None
+        self.origin: float | None = None
         self._seen: dict[bytes, int] = {}
         self._in_flight: dict[tuple[str, str], int] = {}
         if callable(faults):
@@ -281,10 +282,10 @@ class World:
         return Chance(self._seed, digest, occurrence)
 
     def _world_s(self, now: float) -> float:
-        """World seconds since the first request."""
-        if self._origin is None:
-            self._origin = now
-        return (now - self._origin) * self.speed
+        """World seconds since its minutes and days began to count."""
+        if self.origin is None:
+            self.origin = now
+        return (now - self.origin) * self.speed
 
     # ── what is not a model call ──
 
