@@ -273,7 +273,9 @@ def test_a_shorter_chunk_than_the_envelope_passes():
     assert relay.failure is None
 
 
-@pytest.mark.parametrize("text", [rb"\q", b"odd\\", b"\\u12", b"\x01", b'"', b'","', b"\t", b"}\n\ndata: {"])
+@pytest.mark.parametrize(
+    "text", [rb"\q", b"odd\\", b"\\u12", b"\x01", b'"', b'","', b"\t", b"}\n\ndata: {", b"\xc3", b"a\xff"]
+)
 @pytest.mark.parametrize("before", [0, 1, 30])
 def test_what_is_no_json_is_never_forwarded(text, before):
     """However well the stream went until then: a client's parser would break on it."""

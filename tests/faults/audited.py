@@ -10,6 +10,7 @@ import asyncio
 import json
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -102,6 +103,7 @@ class Traced:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._strace.terminate()
+        with suppress(ProcessLookupError):  # it ends by itself with the last process that it watches
+            self._strace.terminate()
         await asyncio.wait_for(self._strace.communicate(), 10)
         self.calls = self._log.read_text(encoding="utf-8").splitlines()

@@ -115,6 +115,7 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             self._service.is_ready = False
             self._state.is_draining = True
+            self._drain(ends_idle=False)  # an answer that is under way says already that it is the last
             self._has_lame_duck = has_lame_duck
             self.should_exit = True
             self._to_hold()

@@ -95,7 +95,7 @@ class ChatRelay:
             if self._prefix and data.startswith(self._prefix) and data.endswith(self._suffix):
                 grown = len(data) - self._envelope_bytes
                 start = len(self._prefix)
-                if grown >= 0 and _NOT_TEXT.search(data, start, start + grown) is None:
+                if grown >= 0 and _NOT_TEXT.search(data, start, start + grown) is None and is_utf8(data):
                     self.output_bytes += grown
                     return data
             if events := ordinary(data):
@@ -199,12 +199,25 @@ def ordinary(data: bytes) -> int:
         return 0
     if b'"usage"' in data and data.count(b'"usage"') != data.count(b'"usage":null') + data.count(b'"usage": null'):
         return 0
+    if not is_utf8(data):
+        return 0
     try:
         for event in data.split(b"\n\n")[:-1] if lines > 2 else (data,):
             _JSON.decode(event[6:])
     except ValueError:
         return 0
     return lines >> 1
+
+
+def is_utf8(data: bytes) -> bool:
+    """Return whether it is text at all: a JSON parser may pass over the bytes inside of a string. 0.2 µs for 180 bytes."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def content_bytes(delta: object) -> int:

@@ -65,8 +65,9 @@ class Framer:
         frames: list[bytes] = []
         start, searched = 0, self._searched
         while True:
-            begin, end = _end_of_event(held, start, max(start, searched - 2), has_cr=has_cr)
-            if (begin if end else len(held) - _LONGEST_END) - start > self._limit_bytes:
+            begin, end = _end_of_event(held, start, max(start, searched - _LONGEST_END + 1), has_cr=has_cr)
+            first = start + 1 if held.startswith(b"\n", start) else start
+            if (begin if end else len(held) - _LONGEST_END) - first > self._limit_bytes:
                 self.failure = f"one event is longer than {self._limit_bytes} bytes"
                 self._held = bytearray()
                 return frames

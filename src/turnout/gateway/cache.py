@@ -328,7 +328,7 @@ def _flight_key(question: bytes, exchange: Exchange, planned: Plan) -> FlightKey
 
 def _failure(error: BaseException | None) -> GatewayError | None:
     """Return what the followers are told of what ended their leader; None if it is the leader's own affair."""
-    if isinstance(error, ClientDisconnected):
+    if error is None or isinstance(error, ClientDisconnected):
         return None
     if isinstance(error, GatewayError):
         return error
