@@ -136,6 +136,28 @@ def test_a_path_that_cannot_be_written_is_an_error_with_the_path_in_it(tmp_path)
         SqliteStateStore(tmp_path / "file" / "state.sqlite3")
 
 
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path):
+    """Several workers start together: SQLite tells all but one of them at once that the file is locked."""
+    with ThreadPoolExecutor(8) as several:
+        for number in range(40):
+            path = tmp_path / f"{number}.sqlite3"
+            opened = list(several.map(SqliteStateStore, [path] * 8))
+            for store in opened:
+                store.close()
+
+
+def test_a_new_file_that_stays_locked_is_an_error(tmp_path):
+    """It is waited for, but not for ever."""
+    path = tmp_path / "state.sqlite3"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="locked"):
+        SqliteStateStore(path, opens_s=0.1)
+    other.execute("COMMIT")
+    other.close()
+    SqliteStateStore(path).close()
+
+
 def test_facts_are_written_replaced_and_survive(tmp_path):
     """They are there for the next process."""
     store = SqliteStateStore(tmp_path / "s.sqlite3")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,15 +74,34 @@ def _map_errors(path: Path) -> Iterator[None]:
 OPEN_S = 5.0
 """How long a start waits for a file that another process has locked: several may start at once."""
 
+OPEN_AGAIN_S = 0.02
+"""Between two attempts to open a file that another process opens for the first time too, which takes it about 1 ms."""
+
 RECOUNT_BATCHES = 32
 """How many batches we write between two looks at what other processes wrote to the same file: 8 s at 4 batches a second."""
 
 
-def _open(path: Path, schema: str, synchronous: str, locked_s: float) -> sqlite3.Connection:
+def _enter_wal(database: sqlite3.Connection, opens_s: float) -> None:
+    """Two that change a new file's mode at once would wait for each other for ever, so SQLite refuses one at once,
+    whatever its timeout: that one tries again.
+    """
+    for left in reversed(range(1 + round(opens_s / OPEN_AGAIN_S))):
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+                raise
+            time.sleep(OPEN_AGAIN_S)
+        else:
+            return
+
+
+def _open(path: Path, schema: str, synchronous: str, locked_s: float, opens_s: float = OPEN_S) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=OPEN_S)
-    database.execute("PRAGMA journal_mode = WAL")
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    _enter_wal(database, opens_s)
+    database.execute(f"PRAGMA busy_timeout = {opens_s * 1000:.0f}")
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.executescript(schema)
     database.execute(f"PRAGMA busy_timeout = {locked_s * 1000:.0f}")
@@ -169,12 +189,14 @@ class SqliteTraceStore:
 
 
 class SqliteStateStore:
-    """Facts and rollout changes, durable at once. locked_s: how long a locked file is waited for."""
+    """Facts and rollout changes, durable at once. locked_s, opens_s: how long a locked file is waited for, later and at
+    the start.
+    """
 
-    def __init__(self, path: Path, *, locked_s: float = OPEN_S) -> None:
+    def __init__(self, path: Path, *, locked_s: float = OPEN_S, opens_s: float = OPEN_S) -> None:
         self._path = path
         with _map_errors(path):
-            self._database = _open(path, _STATE, "FULL", locked_s)
+            self._database = _open(path, _STATE, "FULL", locked_s, opens_s)
             self._watching = self._database.cursor()  # for `version`, which is asked four times a second
 
     def get_fact(self, name: str) -> bytes | None:
