@@ -3,7 +3,7 @@
 import pytest
 
 from turnout.api.auth import authenticate, require_admin
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.errors import PermissionDenied, Unauthenticated
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.keys import MASTER, Principal, open_ring

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import Folder
-from turnout.core.catalog import Account, Secret, Timeouts
+from turnout.core.catalog import Account, Timeouts
+from turnout.core.secret import Secret
 from turnout.providers import PROVIDERS, vendors
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from tests.config.conftest import Folder
-from turnout.core.catalog import Secret
 from turnout.core.plan import Index
+from turnout.core.secret import Secret
 
 EXAMPLE = """
 server: {host: 127.0.0.1, port: 4000}

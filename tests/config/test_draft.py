@@ -10,7 +10,7 @@ from turnout.config.problems import Mark, Problem
 from turnout.config.reading import Reader
 from turnout.config.secrets import Resolved
 from turnout.config.yaml_source import parse
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 
 SHIPPED = """
 models: {m: {provider: p}, n: {provider: p}}

@@ -11,7 +11,7 @@ import msgspec
 from turnout.config import schema
 from turnout.config.reading import Reader
 from turnout.config.yaml_source import parse
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 
 
 def read(text: str) -> tuple[schema.ConfigTable, list[str]]:

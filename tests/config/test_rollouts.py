@@ -7,7 +7,8 @@ import pytest
 from tests.config.conftest import Folder
 from turnout.config.revision import revision_of
 from turnout.config.rollouts import with_base_url, with_percent
-from turnout.core.catalog import Rollout, Secret
+from turnout.core.catalog import Rollout
+from turnout.core.secret import Secret
 from turnout.errors import ConfigError
 
 LITELLM = """

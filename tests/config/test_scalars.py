@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.config import scalars
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 
 READERS = (
     scalars.text,

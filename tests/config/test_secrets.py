@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from turnout.config.environment import Environment
 from turnout.config.secrets import Resolved, is_sendable, resolve
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 
 ENVIRONMENT = Environment({"A": "alpha", "B": "beta", "EMPTY": ""})
 

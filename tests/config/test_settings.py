@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from turnout.core.catalog import Bounds, BreakerRule, CacheRule, RetryRule, Secret, Server, Timeouts
+from turnout.core.catalog import Bounds, BreakerRule, CacheRule, RetryRule, Server, Timeouts
+from turnout.core.secret import Secret
 
 STRONG = "kJ8s2mNq0vXz4Lw7Tg5Rb1Yc"
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.catalog import Account, Candidate, Model, Secret
+from turnout.core.catalog import Account, Candidate, Model
 from turnout.core.messages import Ended, Failed, Finished
+from turnout.core.secret import Secret
 from turnout.dialects import DIALECTS
 from turnout.errors import InvalidRequest, UpstreamError, UpstreamThrottled
 from turnout.providers import PROVIDERS

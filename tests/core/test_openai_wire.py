@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.catalog import Account, Candidate, Model, Secret, Timeouts
+from turnout.core.catalog import Account, Candidate, Model, Timeouts
 from turnout.core.contracts import Call
 from turnout.core.messages import ChatRequest, Message, Text
 from turnout.core.openai_fields import split
 from turnout.core.openai_wire import QUIRKS, OpenAIProvider
 from turnout.core.pieces import LARGE_BYTES, Pieces
+from turnout.core.secret import Secret
 from turnout.errors import UpstreamRejected
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/compatible"

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.worlds import snapshot
-from turnout.core.catalog import Account, Secret, Server
+from turnout.core.catalog import Account, Server
 from turnout.core.redact import REMEMBERED, SECRET_CHARS, Secrets, printable, redact, secrets_of
+from turnout.core.secret import Secret
 
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="*"), min_size=SECRET_CHARS)
 

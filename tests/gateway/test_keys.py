@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.keys import MASTER, PREFIX, open_ring
 from turnout.stores.sqlite import SqliteStateStore

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.errors import ConfigError, UpstreamUnreachable
 from turnout.gateway.local_model import ENVIRONMENT, LocalModel, RestartRule, missing_packages
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from turnout.core.catalog import Account, Candidate, Model, Secret
+from turnout.core.catalog import Account, Candidate, Model
 from turnout.core.contracts import Call
 from turnout.core.messages import ChatRequest, Ended, Message, Text
 from turnout.core.openai_fields import split
 from turnout.core.pieces import LARGE_BYTES, Pieces
+from turnout.core.secret import Secret
 from turnout.errors import InvalidRequest, UpstreamThrottled
 from turnout.providers.anthropic import PROVIDER
 

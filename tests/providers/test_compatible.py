@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
-from turnout.core.catalog import Account, Candidate, Model, Quota, Secret
+from turnout.core.catalog import Account, Candidate, Model, Quota
 from turnout.core.contracts import Call
 from turnout.core.openai_fields import split
 from turnout.core.openai_wire import QUIRKS
+from turnout.core.secret import Secret
 from turnout.providers import PROVIDERS
 from turnout.providers.compatible import PROVIDER, Vendor, vendors
 

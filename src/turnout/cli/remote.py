@@ -18,7 +18,8 @@ import click
 
 from turnout.cli.opened import loaded_config
 from turnout.config.environment import Environment
-from turnout.core.catalog import Secret, Server
+from turnout.core.catalog import Server
+from turnout.core.secret import Secret
 
 TIMEOUT_S = 10.0
 """An admin answer is made of what is in memory; a gateway that takes longer is ill."""

@@ -20,8 +20,9 @@ from turnout.config.files import read_small
 from turnout.config.problems import Path, suggestion
 from turnout.config.secrets import is_sendable, resolve
 from turnout.config.settings import timeouts
-from turnout.core.catalog import Account, Secret, Timeouts
+from turnout.core.catalog import Account, Timeouts
 from turnout.core.contracts import Provider
+from turnout.core.secret import Secret
 from turnout.providers import Vendor
 
 _SIMULATED = "simulated"

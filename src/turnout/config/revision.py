@@ -10,7 +10,8 @@ import hashlib
 
 import msgspec
 
-from turnout.core.catalog import Secret, Snapshot
+from turnout.core.catalog import Snapshot
+from turnout.core.secret import Secret
 
 
 def revision_of(snapshot: Snapshot) -> str:

@@ -16,9 +16,10 @@ from turnout.config.accounts import known_providers
 from turnout.config.draft import Draft
 from turnout.config.problems import Path, suggestion
 from turnout.config.revision import revision_of
-from turnout.core.catalog import Account, Candidate, Model, Quota, Rollout, Secret, Snapshot
+from turnout.core.catalog import Account, Candidate, Model, Quota, Rollout, Snapshot
 from turnout.core.names import nearest
 from turnout.core.quota import counted
+from turnout.core.secret import Secret
 from turnout.errors import ConfigError
 
 _PREFIX = "TURNOUT_ROLLOUT_"

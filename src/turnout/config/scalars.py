@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from turnout.config.problems import shown, suggestion
 from turnout.core import vendor_day
-from turnout.core.catalog import Secret
 from turnout.core.names import nearest
+from turnout.core.secret import Secret
 
 _MILLION_USD_NANO_STEP = 1_000
 """One USD per million tokens is 10^9 / 10^6 nano-dollars per token."""

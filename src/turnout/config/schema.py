@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from turnout.config import scalars
-from turnout.core.catalog import Priority, Secret
+from turnout.core.catalog import Priority
+from turnout.core.secret import Secret
 
 
 class Leaf(msgspec.Struct, frozen=True):

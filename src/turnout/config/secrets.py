@@ -15,7 +15,7 @@ import msgspec
 from turnout.config.environment import Environment
 from turnout.config.files import read_small
 from turnout.config.problems import shown
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 
 _MAX_BYTES = 65_536
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")

@@ -15,7 +15,8 @@ from turnout.config import scalars, schema
 from turnout.config.draft import Draft
 from turnout.config.problems import Path
 from turnout.config.secrets import is_sendable, resolve
-from turnout.core.catalog import BreakerRule, CacheRule, RetryRule, Secret, Server, Timeouts
+from turnout.core.catalog import BreakerRule, CacheRule, RetryRule, Server, Timeouts
+from turnout.core.secret import Secret
 from turnout.core.secret_strength import weakness
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -13,33 +13,11 @@ from typing import Literal
 
 import msgspec
 
+from turnout.core.rules import IN_SQLITE, NO_ALERTS, NO_PROMPTS, AlertRule, Budget, LedgerRule, Limit, PrivacyRule, Tier
+from turnout.core.secret import Secret
+
 Ability = Literal["tools", "vision", "json", "stream", "embeddings"]
 Priority = Literal["high", "medium", "low"]
-
-
-class Secret:
-    """A value that never prints. `reveal()` is the only way to the text; equality compares the text."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text itself: only where it goes on the wire or is compared."""
-        return self._text
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __repr__(self) -> str:
-        return "***"
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -178,6 +156,7 @@ class Task(msgspec.Struct, frozen=True):
     is_hedged: a second candidate is asked beside a slow first one. is_continued: another candidate may go on with a
     broken answer of plain text. priority: whose turn it is when a quota is short, unless the request says.
     cache_s: how long answers are kept; 0: not at all; None: as CacheRule says. semantic: None for never.
+    masks: kinds of personal data that leave as placeholders (core/privacy names them); "all" for all.
     """
 
     name: str
@@ -195,6 +174,7 @@ class Task(msgspec.Struct, frozen=True):
     priority: Priority = "medium"
     cache_s: float | None = None
     semantic: SemanticRule | None = None
+    masks: frozenset[str] = frozenset()
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -336,4 +316,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     default_fallbacks: tuple[str, ...] = ()
     quotas: Mapping[str, Quota] = {}
     cache: CacheRule = CacheRule()
+    tiers: Mapping[str, Tier] = {}
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    ledger: LedgerRule = IN_SQLITE
+    alerts: AlertRule = NO_ALERTS
+    privacy: PrivacyRule = NO_PROMPTS
     origins: Mapping[str, str] = {}

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import httptools
 import msgspec
 
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.errors import InternalError
 
 HEAD_BYTES = 64 * 1024

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.gateway.clock import Clock
 from turnout.stores import StateStore
 

@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.errors import ConfigError, UpstreamUnreachable
 from turnout.gateway import local_child
 from turnout.gateway.tasks import Tasks

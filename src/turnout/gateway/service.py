@@ -19,11 +19,12 @@ from turnout.config.environment import Environment
 from turnout.config.load import Loaded, load
 from turnout.config.rollouts import with_base_url
 from turnout.core.admission import Admission
-from turnout.core.catalog import Bounds, Secret, Snapshot
+from turnout.core.catalog import Bounds, Snapshot
 from turnout.core.health import Health
 from turnout.core.plan import Index
 from turnout.core.quota_view import QuotaView
 from turnout.core.redact import Secrets, secrets_of
+from turnout.core.secret import Secret
 from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError, StoreError
 from turnout.gateway.clearing import Clearing

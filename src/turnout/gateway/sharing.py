@@ -5,7 +5,7 @@ Made when `valkey.url` is set. Without it everything of this is one `None`, and 
 
 from __future__ import annotations
 
-from turnout.core.catalog import Secret
+from turnout.core.secret import Secret
 from turnout.gateway.clock import Clock
 from turnout.gateway.engine import Engine
 from turnout.gateway.shared_cache import ValkeyLevel

@@ -2,15 +2,19 @@
 
 TraceStore: why each request went where it went; bounded, may be lost. StateStore: what must survive a restart: the
 master key's hash and the rollout percentages that were set at run time; a few rows, every change kept. AnswerStore: what
-was answered to requests with an Idempotency-Key, for a day.
+was answered to requests with an Idempotency-Key, for a day. Database: the books (core/books), in SQLite or PostgreSQL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
+
+from turnout.core.books.statements import Steps
+
+T = TypeVar("T")
 
 
 class RolloutChange(msgspec.Struct, frozen=True):
@@ -152,4 +156,32 @@ class CacheLevel(Protocol):
 
     async def clear(self) -> int:
         """Forget everything; return how many, as far as known."""
+        ...
+
+
+class Database(Protocol):
+    """The books. Every call is one transaction, as core/books/statements.py says, and raises StoreError: then nothing of it
+    happened. `steps` is called again where a transaction is tried again.
+    """
+
+    async def open(self) -> None:
+        """Connect, and bring the tables to this program's version. Raises StoreError, also for a newer version than ours."""
+        ...
+
+    async def write(self, steps: Callable[[], Steps[T]]) -> T:
+        """Run a transaction that may change something; it sees, and is seen, as if it ran alone."""
+        ...
+
+    async def read(self, steps: Callable[[], Steps[T]]) -> T:
+        """Run one that changes nothing. It waits for no writer."""
+        ...
+
+    async def wait(self, since: int) -> int:
+        """Return the number of the latest change to who may ask (table `change`), once it is above `since`: at once where
+        the database says so itself (LISTEN), else by looking four times a second.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of it, after what is under way."""
         ...
