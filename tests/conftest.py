@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.contracts.databases import database, databases, postgres_server, postgres_template
 from tests.rig import Rig
+
+__all__ = ["database", "databases", "postgres_server", "postgres_template", "rig"]
 
 
 def pytest_addoption(parser):

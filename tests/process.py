@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self
 import httpx2
 import msgspec
 
-from tests.invariants import Books, dispatched
+from tests.invariants import Books, dispatched, kept
 from tests.rig import KEY
 from turnout.core.trace import Trace
 
@@ -213,6 +213,7 @@ class Served:
                 metrics=metrics,
                 texts=[*self.said, *(line.decode() for line in lines)],
                 master_key=self.key,
+                kept=kept(self.home / "home"),
             )
         )
 

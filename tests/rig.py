@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 import openai
 
-from tests.invariants import Books, dispatched
+from tests.invariants import Books, dispatched, kept
 from turnout.api.app import App
 from turnout.api.fault_proxy import FaultProxy
 from turnout.api.serving import listen, make_server
@@ -123,8 +123,9 @@ class Rig:
             texts=[body.decode() for body in stored],
             master_key=self.key,
         )
-        Rig.books.append(books)
         await self.service.stop()
+        books.kept = kept(self.home / "home")
+        Rig.books.append(books)
         await self._stack.aclose()
 
     def write_config(self, text: str) -> None:

@@ -108,18 +108,25 @@ class LimitError(GatewayError):
 
 
 class RateLimited(LimitError):
-    """A limit of ours on the caller."""
+    """A limit of ours on the caller. headers: how his limits stand, as an answer would say it."""
 
     code = "rate_limited"
     status = 429
     retry = "after"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class BudgetExceeded(LimitError):
-    """Money ran out. 402, not 429: OpenAI SDKs retry 429 by themselves, which multiplies useless traffic."""
+    """Money ran out. 402, not 429: OpenAI SDKs retry 429 by themselves, which multiplies useless traffic.
+
+    budget: which, "" if that is not known. limit_nano_usd: of it. resets_at: Unix seconds, None: never.
+    """
 
     code = "budget_exceeded"
     status = 402
+    budget: str = ""
+    limit_nano_usd: int = 0
+    resets_at: int | None = None
 
 
 class QuotaExhausted(LimitError):
@@ -277,6 +284,12 @@ class StoreError(GatewayError):
     code = "store_unavailable"
     status = 503
     retry = "after"
+
+
+class LedgerUnavailable(StoreError):
+    """What a vendor's work costs cannot be written down now, so no vendor is asked."""
+
+    code = "ledger_unavailable"
 
 
 class ConfigError(GatewayError):

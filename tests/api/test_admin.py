@@ -49,7 +49,7 @@ async def test_a_rollout_is_shown_and_set_and_its_new_value_holds_at_once(admin)
     assert before["from"].endswith("turnout.yaml:20") or "turnout.yaml" in before["from"]
     after = (await admin.put("/admin/rollouts/litellm", json={"percent": 25})).json()
     assert after["percent"] == 25
-    assert after["from"].startswith("the admin API, 20")
+    assert after["from"].startswith("the admin API, master, 20")
     assert (await admin.get("/admin/rollouts")).json()["rollouts"][0]["percent"] == 25
 
 
@@ -57,12 +57,13 @@ async def test_a_rollout_is_shown_and_set_and_its_new_value_holds_at_once(admin)
     ("path", "body", "status", "param"),
     [
         ("/admin/rollouts/litellm", b'{"percent": 101}', 400, "percent"),
-        ("/admin/rollouts/litellm", b'{"percent": "x"}', 400, None),
-        ("/admin/rollouts/litellm", b'{"percent": 5, "role": "owner"}', 400, None),
+        ("/admin/rollouts/litellm", b'{"percent": "x"}', 422, None),
+        ("/admin/rollouts/litellm", b'{"percent": 5, "role": "owner"}', 422, None),
         ("/admin/rollouts/litellm", b"not json", 400, None),
+        ("/admin/rollouts/litellm", b"", 400, None),
         ("/admin/rollouts/litellm", b"x" * 70_000, 413, None),
         ("/admin/rollouts/litellm", b'{"\xff": 5}', 400, None),
-        ("/admin/rollouts/litellm", b"[" * 60_000, 400, None),
+        ("/admin/rollouts/litellm", b"[" * 60_000, 422, None),
         ("/admin/rollouts/nope", b'{"percent": 5}', 404, "name"),
     ],
 )

@@ -2,11 +2,12 @@
 
 import pytest
 
-from turnout.api.auth import authenticate, require_admin
+from turnout.api.auth import address_of, authenticate, require, require_asker
+from turnout.core.principal import MASTER, Grant, Principal
 from turnout.core.secret import Secret
 from turnout.errors import PermissionDenied, Unauthenticated
 from turnout.gateway.clock import SystemClock
-from turnout.gateway.keys import MASTER, Principal, open_ring
+from turnout.gateway.keys import open_ring
 from turnout.stores.sqlite import SqliteStateStore
 
 KEY = b"sk-turnout-abcdefghijklmnopqrstuvwxyz0123456789"
@@ -15,7 +16,7 @@ KEY = b"sk-turnout-abcdefghijklmnopqrstuvwxyz0123456789"
 @pytest.fixture
 def ring(tmp_path):
     store = SqliteStateStore(tmp_path / "s.sqlite3")
-    yield open_ring(store, SystemClock(), Secret(KEY.decode()))[0]
+    yield open_ring(store, SystemClock(), Secret(KEY.decode()), b"0123456789abcdef-root")[0]
     store.close()
 
 
@@ -46,8 +47,46 @@ def test_anything_else_is_refused_with_what_to_do_and_without_what_was_sent(ring
     assert "canary" not in caught.value.message
 
 
-def test_only_an_admin_may_change_things():
-    """The master key is one."""
-    require_admin(MASTER)
-    with pytest.raises(PermissionDenied, match="master key"):
-        require_admin(Principal("k1", is_admin=False))
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [
+        ("owner", {"viewer", "admin", "owner"}),
+        ("admin", {"viewer", "admin"}),
+        ("viewer", {"viewer"}),
+        ("key", set()),
+    ],
+)
+def test_a_role_may_what_those_below_it_may(role, may):
+    """And a virtual key nothing, whoever it belongs to: the message says so."""
+    for needed in ("viewer", "admin", "owner"):
+        if needed in may:
+            require(Principal("x", role), needed)
+        else:
+            with pytest.raises(PermissionDenied, match="asks models" if role == "key" else f"the role {needed}"):
+                require(Principal("x", role), needed)
+
+
+def test_a_narrowed_admin_looks_and_makes_keys_and_nothing_else():
+    """What they change otherwise could give them more than they have."""
+    narrowed = Principal("x", "admin", grant=Grant(models=frozenset({"glm"})))
+    require(narrowed, "viewer")
+    require(narrowed, "admin", may_be_narrowed=True)
+    with pytest.raises(PermissionDenied, match="narrowed"):
+        require(narrowed, "admin")
+    require(Principal("x", "admin", grant=Grant(addresses=("::1",), expires_at=1.0)), "admin")
+
+
+def test_a_viewer_asks_no_model():
+    """Everybody else may."""
+    for role in ("owner", "admin", "key"):
+        require_asker(Principal("x", role))
+    with pytest.raises(PermissionDenied, match="turnout keys create"):
+        require_asker(Principal("x", "viewer"))
+
+
+@pytest.mark.parametrize(
+    ("scope", "address"), [({"client": ("192.0.2.7", 4)}, "192.0.2.7"), ({"client": None}, ""), ({}, "")]
+)
+def test_the_address_is_the_sockets(scope, address):
+    """A Unix socket has none; headers are not looked at."""
+    assert address == address_of(scope | {"headers": [(b"x-forwarded-for", b"10.0.0.1")]})

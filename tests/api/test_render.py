@@ -102,3 +102,15 @@ def test_a_failure_that_was_tried_elsewhere_tells_sdks_not_to_multiply_it():
 def test_a_401_names_the_scheme():
     """RFC 9110 §11.6.1."""
     assert dict(error_headers(Unauthenticated("x")))[b"www-authenticate"] == b"Bearer"
+
+
+def test_a_refusal_by_a_limit_says_how_the_limits_stand():
+    """As an answer would."""
+    error = RateLimited("Wait.", retry_after_s=2.5)
+    error.headers = ((b"x-ratelimit-remaining-requests", b"0"),)
+    told = dict(error_headers(error))
+    assert (b"0", b"3", b"2500") == (
+        told[b"x-ratelimit-remaining-requests"],
+        told[b"retry-after"],
+        told[b"retry-after-ms"],
+    )

@@ -125,7 +125,7 @@ def start_subjects(
                 facts[case.target] = {}
         if case.target in running:
             target, process = running[case.target]
-            subjects.append(Subject(case, target.port, process, target.streams))
+            subjects.append(Subject(case, target.port, process, target.streams, target.token))
     return subjects, facts, notes
 
 

@@ -59,6 +59,7 @@ class Subject:
     port: int
     process: Process | None
     streams: int
+    token: str = targets.KEY
     series: dict[str, list[float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -68,7 +69,7 @@ class Subject:
 
     def request(self, *, is_stream: bool) -> load.Request:
         """What this row is asked."""
-        headers = (("authorization", f"Bearer {targets.token_of(self.case.target)}"), *self.case.headers)
+        headers = (("authorization", f"Bearer {self.token}"), *self.case.headers)
         wires = [
             load.chat_wire(self.port, targets.body_of(self.case.model, is_stream=streams), headers)
             for streams in (False, is_stream)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.bench import peers
@@ -46,6 +46,7 @@ class Target:
     # How many streams at once it can carry at the pace of the benchmark without falling behind.
     streams: int = 16
     starts: int = 5
+    token: str = KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ CASES = (
     Case("turnout-task", "turnout", TASK),
     # Everything on: a quota, the line, the cache; and nothing of it helps, as the client wants every answer anew.
     Case("turnout-full", "turnout", FULL, headers=(("cache-control", "no-cache"),)),
+    # Everything that money needs: limits and budgets of the user, the workspace and all together, beside journal and ledger.
+    Case("turnout-books", "turnout-books", MODEL),
     # The same question again and again. (Not streamed: the streams of the stub change from one kind of run to the next.)
     Case("turnout-cached", "turnout", CACHED, can_stream=False, has_upstream=False),
     # Kept for a millisecond only: whoever asks meanwhile reads along.
@@ -74,7 +77,7 @@ CASES = (
     Case("ferrogw", "ferrogw", MODEL),
     Case("litellm", "litellm", MODEL),
 )
-WITHOUT_PEERS = ("turnout", "turnout-task", "turnout-full", "turnout-cached", "turnout-together")
+WITHOUT_PEERS = ("turnout", "turnout-task", "turnout-full", "turnout-books", "turnout-cached", "turnout-together")
 
 
 def output_of(*command: str) -> str:
@@ -125,6 +128,30 @@ def turnout(stub_port: int, folder: Path) -> Target:
         files={"turnout.yaml": json.dumps(config, indent=1)},
         env=clean_env(HOME=str(folder), TURNOUT_HOME=str(folder / "home"), TURNOUT_MASTER_KEY=KEY),
     )  # fmt: skip
+
+
+def turnout_books(stub_port: int, folder: Path) -> Target:
+    """The same with a virtual key, whose user, workspace and tier have limits and budgets, as have all together."""
+    target = turnout(stub_port, folder)
+    much = {"requests_per_minute": 10**9, "tokens_per_minute": 10**9, "at_once": 10**6}
+    config = json.loads(target.files["turnout.yaml"]) | {
+        "tiers": {"bench": {**much, "budget": "1000000/month"}},
+        "limits": {"all": much, "workspace:*": much},
+        "budgets": {"all": "10000000/month", "workspace:*": "1000000/month"},
+    }
+    text = json.dumps(config, indent=1)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "turnout.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    def told(*words: str) -> bytes:
+        command = (str(BIN / "turnout"), *words, "--config", str(path))
+        return subprocess.run(command, env=target.env, check=True, capture_output=True).stdout
+
+    told("workspaces", "set", "w")
+    told("users", "set", "anna", "--tier", "bench")
+    key = json.loads(told("keys", "create", "--user", "anna", "--workspace", "w", "--json"))["key"]
+    return replace(target, name="turnout-books", files={"turnout.yaml": text}, token=key)
 
 
 def floor(stub_port: int, folder: Path) -> Target:
@@ -198,7 +225,7 @@ def ferrogw(stub_port: int, folder: Path) -> Target:
     return Target(
         "ferrogw", peers.pinned_version("ferrogw"), port, "/readyz",
         (str(peers.installed("ferrogw") / "ferrogw"), "serve"),
-        files={"config.json": json.dumps(config)}, env=env,
+        files={"config.json": json.dumps(config)}, env=env, token=f"fgw_{KEY}",
     )  # fmt: skip
 
 
@@ -220,22 +247,18 @@ def litellm(stub_port: int, folder: Path) -> Target:
                "127.0.0.1", "--port", str(port), "--num_workers", "1", "--telemetry", "False")  # fmt: skip
     return Target(
         "litellm", peers.pinned_version("litellm"), port, "/health/readiness", command,
-        files={"config.yaml": json.dumps(config)}, env=env, ready_limit_s=120.0, streams=2, starts=1,
+        files={"config.yaml": json.dumps(config)}, env=env, ready_limit_s=120.0, streams=2, starts=1, token=f"sk-{KEY}",
     )  # fmt: skip
 
 
 BUILDERS: Mapping[str, Callable[[int, Path], Target]] = {
     "turnout": turnout,
+    "turnout-books": turnout_books,
     "floor": floor,
     "nginx": nginx,
     "ferrogw": ferrogw,
     "litellm": litellm,
 }
-
-
-def token_of(target: str) -> str:
-    """The bearer token that `target` was told to want."""
-    return {"ferrogw": f"fgw_{KEY}", "litellm": f"sk-{KEY}"}.get(target, KEY)
 
 
 def body_of(model: str, *, is_stream: bool) -> bytes:

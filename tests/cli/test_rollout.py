@@ -122,3 +122,24 @@ def test_without_any_it_says_how_to_make_one(tmp_path):
     result = CliRunner().invoke(rollout, ["status"])
     assert result.output == "No rollout is configured. Add one under `rollouts:` in turnout.yaml.\n"
     assert told("status") == {"rollouts": []}
+
+
+def test_a_change_is_in_the_audit_trail(capsys):
+    """Who, and what it was before and after."""
+    told("set", "litellm", "25")
+    told("set", "litellm", "0")
+    assert run(["audit", "list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [("rollout.set", "litellm")] * 2 == [(row["action"], row["target"]) for row in rows]
+    assert [({"percent": 25.0}, {"percent": 0.0}), ({"percent": 10.0}, {"percent": 25.0})] == [
+        (row["before"], row["after"]) for row in rows
+    ]
+
+
+def test_a_change_holds_though_the_audit_trail_cannot_be_written(tmp_path, capsys):
+    """An emergency 0 waits for nobody; that it is not written down is said."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "books.sqlite3").write_text("this is no database, and long enough to be seen as none" * 100)
+    assert run(["rollout", "set", "litellm", "0"]) == 0
+    assert "It holds, but the audit trail could not be written: " in capsys.readouterr().err
+    assert percents()["litellm"] == 0

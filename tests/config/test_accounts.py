@@ -171,3 +171,18 @@ def test_an_unknown_kind_names_the_nearest(kind: str, folder: Folder) -> None:
     """Rows and protocols are both kinds."""
     (problem,) = folder.problems(f"providers: {{a: {{kind: {kind}}}}}\n")
     assert "did you mean" in problem
+
+
+def test_a_stored_key_is_put_in_later(folder: Folder) -> None:
+    """The account stands without one, and says where it will come from; the vendor's variable is not used."""
+    loaded = folder.load(
+        "providers: {openai: {api_key: stored}, anthropic: {api_key: stored}}\n", {"OPENAI_API_KEY": "x"}
+    )
+    openai = loaded.snapshot.accounts["openai"]
+    assert (None, True) == (openai.api_key, openai.is_key_stored)
+    assert loaded.notices == (
+        "openai: key from the books, https://api.openai.com/v1",
+        "anthropic: key from the books, https://api.anthropic.com",
+    )
+    (problem,) = folder.problems("providers: {openai: }\n")
+    assert problem.endswith("give an api_key (`stored`: as `turnout secrets set openai` keeps it)")

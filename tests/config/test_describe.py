@@ -42,11 +42,13 @@ def test_secrets_and_header_values_are_hidden(folder: Folder) -> None:
 
 def test_plain_values_are_those_of_the_file(folder: Folder) -> None:
     """Keys and units of turnout.yaml: money in USD per million tokens, weights as a table, `free` and `all` as words."""
-    config = json.loads(json.dumps(effective(folder.snapshot(EXAMPLE + "timeouts: {idle: 9}\n", KEYS))))
+    text = EXAMPLE.replace("models:\n", "models:\n  nobody-knows: {provider: stub}\n", 1) + "timeouts: {idle: 9}\n"
+    config = json.loads(json.dumps(effective(folder.snapshot(text, KEYS))))
     assert set(config) <= set(ConfigTable.__struct_fields__)
     assert config["models"]["gpt-4o-mini"]["price"] == {"input": 0.15, "output": 0.6}
+    assert config["models"]["gpt-4o"]["price"] == {"input": 2.5, "output": 10.0, "cached_input": 1.25}
     assert config["models"]["glm-4.5-air-free"]["price"] == "free"
-    assert config["models"]["llama-3.1-70b"]["price"] is None
+    assert config["models"]["nobody-knows"]["price"] is None
     assert config["routes"]["production-chat"]["models"] == {
         "gpt-4o": 0.4,
         "claude-3.5-sonnet": 0.4,

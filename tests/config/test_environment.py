@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from turnout.config.environment import Environment
@@ -32,6 +33,12 @@ def test_home_and_config_follow_their_variables() -> None:
     assert Environment({}).home == Path.home() / ".turnout"
     assert Environment({"TURNOUT_CONFIG": "a.yaml"}).config == Path("a.yaml")
     assert Environment({"TURNOUT_CONFIG": ""}).config is None
+
+
+def test_the_time_is_this_machines_unless_told() -> None:
+    """For prices that have a day."""
+    assert 5.0 == Environment({}, 5.0).wall
+    assert abs(Environment({}).wall - time.time()) < 60
 
 
 def test_is_a_copy_and_never_prints_values() -> None:

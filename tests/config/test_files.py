@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from turnout.config.files import read_small
+from turnout.config.files import read_small, stamps_of
 
 
 def test_reads_a_file_and_a_byte_more_than_the_limit(tmp_path: Path) -> None:
@@ -41,3 +41,14 @@ def test_follows_a_link_to_what_it_is_now(tmp_path: Path) -> None:
     (tmp_path / "new").symlink_to("two")
     (tmp_path / "new").replace(link)
     assert read_small(link, 10) == b"two"
+
+
+def test_a_stamp_tells_a_changed_file_and_one_that_is_not_there(tmp_path):
+    """So that nothing needs to be read to know that nothing is new."""
+    path, missing = tmp_path / "a", tmp_path / "b"
+    path.write_text("1")
+    before = stamps_of([path, missing])
+    assert before == stamps_of([path, missing])
+    assert (0, 0, 0) == before[missing]
+    path.write_text("12")
+    assert before[path] != stamps_of([path])[path]

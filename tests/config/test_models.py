@@ -50,9 +50,9 @@ models:
   other: {provider: openai, id: glm-4.5-air-free}
 """
     models = folder.snapshot(text).models
-    assert models["gpt-4o-mini"].price == Price(150, 600)
+    assert models["gpt-4o-mini"].price == Price(150, 600, 75)
     assert models["gpt-4o-mini"].fallbacks == ()
-    assert models["mine"].price == Price(2500, 10_000)
+    assert models["mine"].price == Price(2500, 10_000, 1250)
     assert (models["mine"].context_tokens, models["mine"].can) == (128_000, frozenset({"json"}))
     assert (models["small"].mode, models["small"].price) == ("embedding", Price(20))
     assert models["claude-3.5-sonnet"].id == "claude-3-5-sonnet-20241022"
@@ -66,6 +66,24 @@ def test_a_price_in_the_file_wins_over_what_is_known(folder: Folder) -> None:
     models = folder.snapshot(text).models
     assert models["gpt-4o-mini"].price == Price(200, 700)
     assert models["gpt-4o"].price == FREE
+
+
+def test_every_kind_of_token_can_be_priced(folder: Folder) -> None:
+    """And what long requests cost, in one step or several, in any order."""
+    text = """
+models:
+  m:
+    provider: openai
+    price: {input: 1, output: 5, cached_input: 0.1, cache_write: 1.25, cache_write_1h: 2, image_input: 0.7, reasoning: 6,
+      image_output: 9, long: [{above: 200_000, input: 3, output: 7}, {above: 100_000, input: 2, output: 6}]}
+  n: {provider: openai, mode: embedding, price: {input: 1, long: {above: 10, input: 2}}}
+"""
+    models = folder.snapshot(text).models
+    longer = ((100_000, Price(2000, 6000)), (200_000, Price(3000, 7000)))
+    assert Price(1000, 5000, 100, 1250, 2000, 700, 6000, 9000, longer) == models["m"].price
+    assert Price(1000, longer=((10, Price(2000)),)) == models["n"].price
+    (problem,) = folder.problems("models: {m: {provider: openai, price: {input: 1, output: 1, long: {input: 2}}}}\n")
+    assert problem.endswith("models.m.price.long: the key 'above' is missing")
 
 
 def test_models_may_name_each_other_as_fallbacks(folder: Folder) -> None:

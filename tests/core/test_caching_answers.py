@@ -147,6 +147,23 @@ def test_a_stream_of_anthropics_is_kept_if_it_may_be_given_again():
         assert expected == flaw(call, begin + end, SAFE)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason", "expected"),
+    [
+        ({}, "stop", ""),
+        ({}, "end_turn", ""),
+        ({}, "length", "it cannot be read"),
+        ({}, "", "it cannot be read"),
+        ({"n": 2}, "stop", "it cannot be read"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "stop", "it cannot be read"),
+        ({"functions": []}, "stop", "it cannot be read"),
+    ],
+)
+def test_an_answer_that_can_only_be_one_text_is_not_read_again(body, reason, expected):
+    """Its reason is known, and without tools it calls none."""
+    assert expected == flaw(read(HEJ | body), b"no JSON", frozenset(), reason)
+
+
 def test_embeddings_have_no_flaws():
     """They are vectors, whole or not there at all."""
     assert flaw(read({"model": "v", "input": "Hej"}, "openai_embeddings"), b"{}", frozenset()) == ""

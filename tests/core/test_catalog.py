@@ -34,6 +34,11 @@ def test_a_secret_does_not_get_into_json_by_itself():
         (Price(0, 1), False),
         (Price(0, 0, 1), False),
         (Price(0, 0, 0, 1), False),
+        (Price(cache_write_1h_input=1), False),
+        (Price(image_input=1), False),
+        (Price(reasoning_output=1), False),
+        (Price(image_output=1), False),
+        (Price(longer=((1000, Price(1)),)), False),
     ],
 )
 def test_free_means_that_nothing_costs(price, is_free):
@@ -65,3 +70,10 @@ def test_the_defaults_are_the_promises():
 def test_an_attempt_has_no_more_time_than_the_request(left_s, total_s):
     """The other phases stay; no time at all is a millisecond, since zero would mean no timer."""
     assert Timeouts(total_s=total_s) == Timeouts().within(left_s)
+
+
+def test_the_dearest_token_of_each_side():
+    """Of any kind; of what is not priced apart, the side's own."""
+    price = Price(3, 15, 1, 4, 6, image_input=2, reasoning_output=20, image_output=18)
+    assert (6, 20) == (price.dearest_input, price.dearest_output)
+    assert (3, 15) == (Price(3, 15).dearest_input, Price(3, 15, 1).dearest_output)

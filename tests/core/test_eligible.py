@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tests.core.worlds import CHEAP, DEAR, candidate
 from turnout.core.catalog import FREE, Account, Price
-from turnout.core.eligible import Ask, Terms, describe_price, is_within, misfit, refusal
+from turnout.core.eligible import Ask, Terms, describe_price, is_within, listed, misfit, refusal, ungranted
+from turnout.core.principal import EVERYTHING, Grant
+from turnout.core.secret import Secret
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ from turnout.core.eligible import Ask, Terms, describe_price, is_within, misfit,
         (FREE, "free"),
         (CHEAP, "$0.15 in, $0.6 out per million tokens"),
         (Price(2500, 10_000), "$2.5 in, $10 out per million tokens"),
+        (Price(3, 15, 1, 4, 6, 2, 20), "$0.003 (up to $0.006) in, $0.015 (up to $0.02) out per million tokens"),
     ],
 )
 def test_a_price_in_words(price, words):
@@ -33,6 +36,8 @@ def test_a_price_in_words(price, words):
         (Price(0, 1), FREE, False),
         (Price(0, 0, 1), FREE, False),
         (Price(0, 0, None, 1), FREE, False),
+        (Price(1, 1, reasoning_output=2), Price(1, 1), False),
+        (Price(1, 1, cache_write_1h_input=2), Price(1, 1), False),
         (CHEAP, CHEAP, True),
         (CHEAP, DEAR, True),
         (DEAR, CHEAP, False),
@@ -157,3 +162,52 @@ def test_a_larger_window_never_refuses_what_a_smaller_one_takes(window, tokens, 
     ask = Ask("", input_tokens=tokens, max_output_tokens=output)
     if misfit(candidate(context_tokens=window), ask) is None:
         assert misfit(candidate(context_tokens=2 * window), ask) is None
+
+
+@pytest.mark.parametrize(
+    ("account", "detail"),
+    [
+        (Account("a", "compatible", is_key_stored=True), "waits for its stored key to be read"),
+        (Account("a", "compatible", is_key_stored=True, key_problem="has no stored key"), "has no stored key"),
+        (Account("a", "compatible", is_key_stored=True, api_key=Secret("sk-canary")), None),
+        (Account("a", "compatible"), None),
+    ],
+)
+def test_an_account_whose_stored_key_is_not_there_is_not_asked(account, detail):
+    """With why; the vault has put the key in, or said what is wrong with it."""
+    found = refusal(msgspec.structs.replace(candidate("m"), account=account), Terms())
+    assert ((found.code, found.detail) if found else (None, None)) == ("no_key" if detail else None, detail)
+
+
+# ── what a key is narrowed to ──
+
+
+@pytest.mark.parametrize(
+    ("made", "grant", "detail"),
+    [
+        (candidate(price=None), EVERYTHING, ""),
+        (candidate(), Grant(models=frozenset({"fast"})), ""),
+        (candidate(), Grant(models=frozenset({"b", "a"})), "is not granted to this key, which may ask a, b"),
+        (candidate(), Grant(tasks=frozenset({"t"}), addresses=("::1",), expires_at=1.0), ""),
+        (candidate(price=CHEAP), Grant(price_ceiling=DEAR), ""),
+        (candidate(price=None), Grant(price_ceiling=DEAR), "has no known price, and this key has a price ceiling"),
+        (
+            candidate(price=CHEAP),
+            Grant(price_ceiling=FREE),
+            "costs $0.15 in, $0.6 out per million tokens; this key's price ceiling is free",
+        ),
+        (candidate(region="eu"), Grant(regions=frozenset({"eu"})), ""),
+        (candidate(region="cn"), Grant(regions=frozenset({"us", "eu"})), "is in cn; this key may ask in eu, us"),
+        (candidate(), Grant(regions=frozenset({"eu"})), "is in an unknown region; this key may ask in eu"),
+    ],
+)
+def test_what_a_grant_leaves_no_room_for(made, grant, detail):
+    """Models by any name that leads to them, price, region; the first that is not met is told."""
+    why = ungranted(made, grant, frozenset({"glm", "fast"}))
+    assert detail == ("" if why is None else why.detail)
+    assert why is None or ("glm", "openrouter", "grant") == (why.model, why.account, why.code)
+
+
+def test_a_long_list_is_cut():
+    """Errors stay readable."""
+    assert "a, b and 2 more" == listed(frozenset("abcd"), most=2)

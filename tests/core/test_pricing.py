@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.core.catalog import FREE, Price
-from turnout.core.pricing import LIMIT_NANO_USD, cost, format_usd
+from turnout.core.pricing import LIMIT_NANO_USD, cost, format_usd, is_priced
 from turnout.core.usage import LIMIT_TOKENS, Usage
 
 MINI = Price(150, 600)
@@ -70,6 +70,7 @@ def test_a_cost_is_a_whole_number_in_its_bounds(price, usage):
         (12_500_000_000, "$12.50"),
         (1_234_567_000, "$1.234567"),
         (LIMIT_NANO_USD, "$1000000.00"),
+        (-500_000_000, "-$0.50"),
     ],
 )
 def test_dollars_for_a_person(nano_usd, text):
@@ -81,3 +82,42 @@ def test_dollars_for_a_person(nano_usd, text):
 def test_no_nano_dollar_is_lost_on_the_way(nano_usd):
     """What is shown is what is counted."""
     assert nano_usd == Decimal(format_usd(nano_usd)[1:]) * 10**9
+
+
+KINDS = Price(1000, 5000, 100, 1250, 2000, image_input=700, reasoning_output=6000, image_output=9000)
+
+
+def test_every_kind_has_its_price():
+    """Cached, written for minutes and for an hour, images in and out, reasoning: each once."""
+    usage = Usage(100, 50, 10, 20, 5, cache_write_1h_input_tokens=8, image_input_tokens=30, image_output_tokens=15)
+    expected = 40 * 1000 + 10 * 100 + 12 * 1250 + 8 * 2000 + 30 * 700 + 30 * 5000 + 5 * 6000 + 15 * 9000
+    assert expected == cost(KINDS, usage)
+
+
+def test_a_kind_without_a_price_costs_as_what_it_is():
+    """Input or output; a write kept for an hour as any write."""
+    usage = Usage(100, 50, 10, 20, 5, cache_write_1h_input_tokens=8, image_input_tokens=30, image_output_tokens=15)
+    assert 100 * 150 + 50 * 600 == cost(MINI, usage)
+    assert 80 * 150 + 20 * 200 + 50 * 600 == cost(Price(150, 600, cache_write_input=200), usage)
+
+
+def test_long_requests_cost_more_all_of_them():
+    """As vendors price them: at the threshold the old price, one token above it the new one for every token."""
+    price = Price(1, 2, longer=((1000, Price(10, 20)), (2000, Price(100, 200))))
+    assert [1000 + 2, 10_010 + 20, 20_000 + 20, 200_100 + 200] == [
+        cost(price, Usage(tokens, 1)) for tokens in (1000, 1001, 2000, 2001)
+    ]
+
+
+def test_what_is_priced():
+    """Free is; unknown is not."""
+    assert [True, True, False] == [is_priced(one) for one in (FREE, MINI, None)]
+
+
+@given(st.builds(Usage, *[st.integers(0, 10**6)] * 5, st.just("exact"), *[st.integers(0, 10**6)] * 3))
+def test_no_token_is_dearer_than_the_dearest(usage):
+    """Of what was used, whatever its kinds: what a reservation is made of is a bound."""
+    parts = usage.cache_read_input_tokens + usage.cache_write_input_tokens + usage.image_input_tokens
+    given = max(usage.input_tokens, parts)
+    made = max(usage.output_tokens, usage.reasoning_output_tokens + usage.image_output_tokens)
+    assert cost(KINDS, usage) <= given * KINDS.dearest_input + made * KINDS.dearest_output

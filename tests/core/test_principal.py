@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnout.core.principal import MASTER, Principal
+from turnout.core.principal import MASTER, Principal, Who, counted_for
 
 
 @pytest.mark.parametrize(("role", "is_admin"), [("owner", True), ("admin", True), ("viewer", False), ("key", False)])
@@ -16,3 +16,23 @@ def test_who_may_change_the_gateway(role, is_admin):
 def test_the_master_key_is_nobody_who_may_do_everything():
     """It has no name in the books, no tier and no grant that narrows it."""
     assert ("", "owner", "", True) == (MASTER.key_id, MASTER.role, MASTER.tier, MASTER.is_admin)
+
+
+@pytest.mark.parametrize(
+    ("principal", "user", "counted"),
+    [
+        (MASTER, "anna", Who("", "anna", "w")),
+        (Principal("k_1", "key", "anna", "w", "t", "premium"), "anna", Who("k_1", "anna", "w", "t", "premium")),
+        (Principal("k_1", "key", "", "w"), "anna", Who("k_1", "w/anna", "w")),
+        (Principal("k_1", "key", "", "w"), "", Who("k_1", "k_1", "w")),
+    ],
+)
+def test_whom_a_request_is_counted_for(principal, user, counted):
+    """A key's own user; else whom the application names, apart from everybody of that name elsewhere; else the key itself."""
+    assert counted == counted_for(principal, user, "w")
+
+
+def test_one_without_a_workspace_counts_its_users_by_itself():
+    """Two such keys that name the same user do not share what that one may use."""
+    first, second = (counted_for(Principal(key, "key"), "anna", "") for key in ("k_1", "k_2"))
+    assert ("k_1/anna", "k_2/anna") == (first.user, second.user)

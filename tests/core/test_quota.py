@@ -73,6 +73,20 @@ def test_all_or_nothing():
     assert {"account": 2, "account/model": 1} == used(books)
 
 
+def test_taking_easily_is_all_or_nothing_too():
+    """Only where both have plenty; a name that is not known stands in nobody's way."""
+    books = made(Quota("account", "a", requests_minute=9), Quota("account/model", "a", requests_minute=3))
+    assert books.take_easily(BOTH, 1, NOW) is None
+    books.look_ahead((*BOTH, "gone"), 1, NOW, calls=3)
+    for _ in range(3):
+        assert books.take_easily((*BOTH, "gone"), 1, NOW) is not None
+    assert books.take_easily(BOTH, 1, NOW) is None
+    assert {"account": 3, "account/model": 3} == used(books)
+    assert books.is_curious(("gone", *BOTH), NOW)
+    books.told(BOTH, {}, 200, NOW)
+    assert not books.is_curious(("gone", *BOTH), NOW)
+
+
 def test_a_call_that_is_too_large_for_one_of_them_never_goes():
     """Whatever the others say."""
     books = made(Quota("account", "a", requests_minute=1), Quota("account/model", "a", tokens_day=100))

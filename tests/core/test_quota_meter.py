@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from turnout.core.catalog import Quota
 from turnout.core.pacing import HOURS, Demand
 from turnout.core.quota_day import SKEW_S, DayUse
-from turnout.core.quota_meter import TOOK_S, Meter
+from turnout.core.quota_headers import Told
+from turnout.core.quota_meter import CLOCK_EVERY_S, EASY_S, TOOK_S, Meter
 from turnout.core.quota_window import SPAN_S, Slot
 
 NOON = 1_800_014_400.0  # 12:00 UTC
@@ -298,3 +299,93 @@ def test_what_an_earlier_run_used_counts():
     assert (2, 20) == (meter.window.requests, meter.window.tokens)
     assert (5, 50) == (meter.today.requests, meter.today.tokens)
     assert 12.0 == meter.demand.rest(12.0)
+
+
+# ── many calls, one look ──
+
+
+def easy(**options) -> Meter:
+    """A meter that has just looked ahead for three calls of ten tokens each."""
+    meter = made(**options)
+    meter.look_ahead(10, NOW, calls=3)
+    return meter
+
+
+def test_where_there_is_room_for_many_the_next_ones_go_without_a_look():
+    """As many as were looked at, and not for longer than a slot; each counts as any other."""
+    meter = easy(requests_minute=5, tokens_minute=100, requests_day=50, tokens_day=1000)
+    for _ in range(3):
+        assert meter.is_easy(10, NOW)
+        meter.charge_easy(10, NOW)
+    assert not meter.is_easy(10, NOW)
+    assert (3, 30, 3, 30, 3) == (
+        meter.window.requests,
+        meter.window.tokens,
+        meter.today.requests,
+        meter.today.tokens,
+        meter.in_flight,
+    )
+    meter.look_ahead(10, NOW, calls=2)
+    assert (True, False) == (meter.is_easy(10, NOW + EASY_S - 0.01), meter.is_easy(10, NOW + EASY_S))
+    assert not meter.is_easy(21, NOW)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"requests_minute": 2},
+        {"tokens_minute": 29},
+        {"requests_day": 2},
+        {"tokens_day": 29},
+        {"requests_minute": 100, "requests_day": 2},
+    ],
+)
+def test_without_room_for_many_each_is_looked_at(options):
+    """Whatever is short."""
+    assert not easy(**options).is_easy(10, NOW)
+
+
+def test_what_ends_an_easy_time():
+    """A place that is not free, a vendor's refusal or count, another limit, more tokens than were thought, a clock set right."""
+    meter = easy(at_once=1)
+    share = meter.charge_easy(10, NOW)
+    assert not meter.is_easy(10, NOW)
+    meter.settle(share, 31, NOW)
+    meter.end(1.0)
+    assert not meter.is_easy(10, NOW)
+    closed = easy()
+    closed.closed_until = NOW + 1
+    closed._easy_until = 0.0
+    closed.look_ahead(10, NOW, calls=3)
+    assert not closed.is_easy(10, NOW)
+    for spoil in (
+        lambda meter: meter.refused(None, NOW),
+        lambda meter: meter.learn("requests_minute", 2),
+        lambda meter: meter.configure(Quota("free", "stub", requests_minute=1), NOW),
+        lambda meter: meter.answered([Told("requests", 16, 0, 5.0)], NOW, is_refusal=False),
+        lambda meter: meter.answered([Told("requests", 16, 5, 5.0)], NOW, is_refusal=False),
+        lambda meter: [meter.synchronise(NOON - 13 * HOUR, NOW) for _ in range(2)],
+    ):
+        meter = easy()
+        assert meter.is_easy(10, NOW)
+        spoil(meter)
+        assert not meter.is_easy(10, NOW)
+
+
+def test_the_last_second_of_a_day_is_never_easy():
+    """What is used in it counts for two days."""
+    meter = made(wall=NOON + 12 * HOUR - SKEW_S - 0.1)
+    meter.look_ahead(1, NOW, calls=3)
+    assert (True, False) == (meter.is_easy(1, NOW + 0.09), meter.is_easy(1, NOW + 0.11))
+
+
+def test_an_answer_is_of_interest_after_a_refusal_and_when_the_clock_is_due():
+    """Else only what it says of limits is."""
+    meter = made()
+    assert meter.is_curious(NOW)
+    meter.synchronise(None, NOW)
+    assert not meter.is_curious(NOW)
+    meter.synchronise(None, NOW + 1)
+    meter.refused(None, NOW)
+    assert meter.is_curious(NOW)
+    assert meter.is_curious(NOW + CLOCK_EVERY_S)

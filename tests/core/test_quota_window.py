@@ -54,6 +54,17 @@ def test_what_is_taken_back_is_not_counted():
     assert (0, 0) == at(window, 66.0)
 
 
+def test_when_all_has_left():
+    """With the last slot; None where nothing is counted."""
+    window = Window()
+    assert window.empty_at() is None
+    window.add(0.0, 1, 10)
+    window.add(5.1, 1, 10)
+    assert 5.25 + SPAN_S == window.empty_at()
+    window.expire(5.25 + SPAN_S)
+    assert window.empty_at() is None
+
+
 def test_when_enough_has_left():
     """Of both kinds: the later of the two."""
     window = Window()

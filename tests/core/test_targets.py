@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.core.worlds import CHEAP, model, snapshot
-from turnout.core.catalog import FREE, Candidate, Model, Quota, Rollout, Route, Snapshot, Task
+from turnout.core.catalog import FREE, Candidate, Model, Price, Quota, Rollout, Route, Snapshot, Task
 from turnout.core.eligible import Ask, Choice, Filtered, Terms
 from turnout.core.targets import UNBOUNDED, Index, Line, Target, find, make_line, stand_ins
 from turnout.errors import GatewayError, InvalidRequest, ModelNotFound
@@ -376,3 +376,22 @@ def test_a_model_made_for_one_request_counts_against_its_accounts_quotas():
     held = world(quotas={"openrouter": Quota("openrouter", "openrouter", "*:free", at_once=1)})
     made = [found(Ask(f"openrouter/lab/{name}"), held).control.choices[0].candidate.quotas for name in ("x:free", "x")]
     assert [("openrouter",), ()] == made
+
+
+def test_every_name_that_leads_to_a_model_is_known():
+    """Its own, ACCOUNT/ID, routes that it is of, and aliases of any of these; a task is granted by its own name."""
+    leading = Index.of(world()).leading
+    assert {"glm", "openrouter/vendor/glm", "production-chat", "gpt-4", "g", "gg"} == leading["glm"]
+    assert {"kimi", "openrouter/vendor/kimi"} == leading["kimi"]
+
+
+def test_a_model_that_the_request_names_costs_what_is_listed():
+    """By the vendor's id, whatever its case; a chat model that is listed for its input alone has no price."""
+    held = world(list_prices={"openrouter": {"lab/x": Price(1, 2), "lab/e": Price(3)}})
+    asks = [
+        Ask("openrouter/Lab/X"),
+        Ask("openrouter/lab/e"),
+        Ask("openrouter/lab/e", kind="embedding"),
+        Ask("openrouter/y"),
+    ]
+    assert [Price(1, 2), None, Price(3), None] == [found(ask, held).control.choices[0].candidate.price for ask in asks]

@@ -8,7 +8,7 @@ from tests.core.worlds import CHEAP, decided, model, snapshot
 from turnout.core.catalog import FREE, Rollout, Task
 from turnout.core.eligible import Ask
 from turnout.core.plan import Plan
-from turnout.core.trace import AttemptTrace, Trace, begin, plan_told, render, render_plan
+from turnout.core.trace import AttemptTrace, Trace, begin, make_impersonal, plan_told, render, render_plan
 from turnout.core.usage import Usage
 
 ASK = Ask("auto", task="email-draft", user="42")
@@ -184,3 +184,15 @@ def test_a_clients_words_stay_in_their_line():
     assert 3 == len(render(trace))
     assert all(line.isprintable() for line in render(trace))
     assert all(line.isprintable() for line in render_plan(planned(Ask("auto", task="email-draft", user=nasty))))
+
+
+def test_what_is_personal_in_a_clients_words_is_taken_out():
+    """The user's label, what was asked for by name, and a message; names of ours stay."""
+    trace = Trace("req_1", 0.0, "r", "stub/ola@x.dk", "task", "010190-1234", message="no model 'ola@x.dk'")
+    make_impersonal(trace)
+    assert ("stub/<email>", "task", "<cpr>", "no model '<email>'") == (
+        trace.asked_name,
+        trace.asked_task,
+        trace.user,
+        trace.message,
+    )

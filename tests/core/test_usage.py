@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.core.usage import LIMIT_TOKENS, Usage, count, estimate, merge, read_anthropic, read_openai, so_far
+from turnout.core.usage import LIMIT_TOKENS, Usage, count, estimate, merge, read_anthropic, read_openai, so_far, total
 
 ABSURD = [-1, 1.0, "7", None, True, LIMIT_TOKENS + 1, 10**18, [], {}]
 JSON = st.recursive(
@@ -114,3 +114,36 @@ def test_reading_never_raises_and_parts_fit(raw):
         if usage is not None:
             assert 0 <= usage.cache_read_input_tokens <= usage.input_tokens
             assert 0 <= usage.reasoning_output_tokens <= usage.output_tokens
+
+
+def test_openai_counts_writes_and_images():
+    """Parts of the whole, as their details say; together beyond it, all but the cached ones are left out."""
+    raw = {
+        "prompt_tokens": 30, "completion_tokens": 11,
+        "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 9, "image_tokens": 10},
+        "completion_tokens_details": {"reasoning_tokens": 2, "image_tokens": 9},
+    }  # fmt: skip
+    expected = Usage(30, 11, 8, 9, 2, image_input_tokens=10, image_output_tokens=9)
+    assert expected == read_openai(raw)
+    raw["prompt_tokens"], raw["completion_tokens"] = 26, 10
+    assert Usage(26, 10, 8, reasoning_output_tokens=2) == read_openai(raw)
+
+
+def test_anthropic_counts_writes_for_an_hour_and_thoughts():
+    """A part beyond its whole is left out."""
+    raw = {
+        "input_tokens": 1, "output_tokens": 9, "cache_creation_input_tokens": 5,
+        "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3},
+        "output_tokens_details": {"thinking_tokens": 4},
+    }  # fmt: skip
+    expected = Usage(6, 9, 0, 5, 4, cache_write_1h_input_tokens=3)
+    assert expected == read_anthropic(raw)
+    raw["cache_creation_input_tokens"], raw["output_tokens"] = 2, 3
+    assert Usage(3, 3, 0, 2) == read_anthropic(raw)
+
+
+def test_two_attempts_add_up():
+    """Every kind; exact only if both are."""
+    one = Usage(1, 2, 3, 4, 5, "exact", 6, 7, 8)
+    assert Usage(2, 4, 6, 8, 10, "exact", 12, 14, 16) == total(one, one)
+    assert "estimated" == total(one, Usage(1, 1, basis="estimated")).basis

@@ -29,6 +29,8 @@ LINK: Final = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE: Final = re.compile(r"`([^`\n]+)`")
 FILE: Final = re.compile(r"(?:[a-z_.-]+/)+[a-z0-9_-]+\.(?:py|toml|ya?ml|txt|svg|sqlite3)")
 HOMES: Final = (ROOT, ROOT / "src" / "turnout", ROOT / "docs")
+WORTHY = "Zq7Lm2Xv9Tb4Rk8Wc1Yp6Nd3Hf5Jg0Ss"
+"""What every variable holds: a key, or a secret that is worth one."""
 MARK: Final = "# turnout.yaml\n"
 
 BANNED: Final = (
@@ -151,7 +153,7 @@ def test_every_configuration_that_is_shown_loads(page, tmp_path):
         if language == "yaml":
             assert text.startswith(MARK)
             names = re.findall(r"\$\{(\w+)\}", text)
-            environment = Environment({**keys, **dict.fromkeys(names, "sk-made-up"), "TURNOUT_HOME": str(tmp_path)})
+            environment = Environment({**keys, **dict.fromkeys(names, WORTHY), "TURNOUT_HOME": str(tmp_path)})
             file = tmp_path / "turnout.yaml"
             file.write_text(text, encoding="utf-8")
             assert load(file, environment).snapshot.accounts

@@ -85,6 +85,11 @@ class Load:
             self._process.kill()
         await self._process.communicate()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     async def run(self, *floods: Flood) -> list[Report]:
         """Send all of them at the same time; return what became of each."""
         process = self._process

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.invariants import Books, broken, dispatched, unexpected
+from tests.invariants import Books, Kept, broken, dispatched, kept, unexpected
 from turnout.core.trace import AttemptTrace, Trace
 
 
@@ -21,11 +21,18 @@ def books(*traces, seen=(), **more):
     return Books(list(traces), list(seen), frozenset({"stub"}), **more)
 
 
-SOUND = books(trace("r1", attempt("upstream_fault"), attempt()), seen=["r1-1", "r1-2"])
+ENTRIES = {"r1-1": ("stub", "upstream_fault"), "r1-2": ("stub", "ok")}
+SOUND = books(trace("r1", attempt("upstream_fault"), attempt()), seen=["r1-1", "r1-2"], kept=Kept(ENTRIES))
 BROKEN = {
     "I1: r1-1 arrived 2 times": books(trace("r1", attempt()), seen=["r1-1", "r1-1"]),
     "I1: 1 calls at the vendor are in no trace": books(trace("r1", attempt()), seen=["r1-1", "r9-1"]),
     "I1: 1 attempts that went well never": books(trace("r1", attempt())),
+    "I1: 1 calls at the vendor are not in the ledger": books(trace("r1", attempt()), seen=["r1-1"], kept=Kept()),
+    "I1: 1 entries that went well never": books(kept=Kept({"r1-1": ("stub", "ok")})),
+    "I1: the ledger is not whole: a-1 is other": books(kept=Kept(faults=["a-1 is other"])),
+    "I2: left in the journal": books(kept=Kept(left=["w-1.log"])),
+    "I2: 5 nano-dollars of budgets": books(kept=Kept(leased=5)),
+    "I9: more was spent than there was of ['all']": books(kept=Kept(overspent=["all"])),
     "I2: 1 exchanges": books(in_flight=1),
     "I2: 2 attempts still": books(loads=2),
     "I3: more than one outcome": books(trace(), trace()),
@@ -47,6 +54,16 @@ def test_sound_books_break_nothing():
 def test_each_invariant_says_what_is_wrong(said):
     """One problem each, and the right one."""
     assert [problem[: len(said)] for problem in broken(BROKEN[said], may_amplify=False)] == [said]
+
+
+def test_more_may_be_spent_where_a_test_says_so():
+    """As by a vendor that ignores max_tokens."""
+    assert broken(books(kept=Kept(overspent=["all"])), may_amplify=False, may_overspend=True) == []
+
+
+def test_a_home_without_books_is_not_asked_for_them(tmp_path):
+    """They may be in PostgreSQL."""
+    assert kept(tmp_path) is None
 
 
 def test_a_failed_attempt_need_not_have_reached_the_vendor():

@@ -135,8 +135,11 @@ def test_t21_tokens_a_minute(tmp_path, size, seed, proof, limit):
 
 
 async def test_t21_calls_at_once(tmp_path, size, proof):
-    """Eight at once for thousands who ask in the same moment: all are answered, and a place is never empty for long."""
+    """Eight at once for thousands who wait together: all who were let in are answered, and a place is never empty for long."""
     clients, delay_s = size(150, 10_000), size(0.05, 0.025)
+    apart_s = size(
+        0.0, 0.001
+    )  # ten thousand in one moment are too many for another reason (T44): they come within 10 s
     async with SimulatedVendor(tmp_path, "--fault-for", "*", f"delay={delay_s}") as vendor:
         config = f"""
 server: {{concurrency: 12000}}
@@ -151,7 +154,8 @@ models:
             loop = asyncio.get_running_loop()
             request = chat(gateway, "first", stream=False).replace(b"host: x", b"host: x\r\nconnection: close")
 
-            async def ask():
+            async def ask(number):
+                await asyncio.sleep(number * apart_s)
                 one = await open_socket(gateway, request)
                 with one:
                     answer = b""
@@ -159,8 +163,12 @@ models:
                         answer += data
                 return answer[:12]
 
-            statuses = await asyncio.gather(*(ask() for _ in range(clients)))
-        assert {b"HTTP/1.1 200"} == set(statuses)
+            statuses = await asyncio.gather(*map(ask, range(clients)))
+        served = statuses.count(b"HTTP/1.1 200")
+        assert clients == served + statuses.count(
+            b"HTTP/1.1 503"
+        )  # too many at the door, for a moment, are refused there
+        assert served >= size(1.0, 0.9) * clients
         changes = sorted(
             [(one["received_at"], 1) for one in vendor.witnessed("ended")]
             + [(one["ended_at"], -1) for one in vendor.witnessed("ended")]
@@ -172,10 +180,13 @@ models:
             now, before = now + change, at
             most = max(most, now)
         share = busy_s / 8 / (changes[-1][0] - changes[0][0])
-        assert clients == sum(1 for _, change in changes if change > 0)
+        assert served == sum(1 for _, change in changes if change > 0)
         assert most == 8
         assert share >= size(0.5, 0.95)
-    proof(f"8 at once, {clients:,} clients: at most {most} at the vendor, places busy {share:.1%} of the time")
+    proof(
+        f"8 at once, {clients:,} clients, {served:,} of them let in: at most {most} at the vendor, "
+        f"places busy {share:.1%} of the time"
+    )
 
 
 KILLED = """

@@ -82,7 +82,7 @@ REFUSED = {
 async def test_t49_json_that_is_made_to_hurt_is_a_400_at_once(tmp_path, size, proof, request):
     """Each several times; the quickest counts, as the machine does other things too. Nothing reaches the vendor."""
     is_full = request.config.getoption("--full")
-    times = size(1, 5)
+    times = size(2, 5)
     async with SimulatedVendor(tmp_path) as vendor:
         (tmp_path / "turnout.yaml").write_text(ROOMY.format(url=vendor.origin))
         async with Served(tmp_path, "--port", "0", vendor=vendor) as gateway:

@@ -3,7 +3,7 @@
 The gateway runs in this process, where tracemalloc sees every byte of Python's; its vendor runs in another one, because a
 witness remembers on purpose. Growth is a slope over six looks (the median of the slopes between any two of them), so that
 a cache that fills once, or a connection more or less, is no leak; a leak is what grows with every request. Of 300 requests
-a slope is known to some KiB per 1,000; an object a request would be 64 or more.
+a slope is known to some KiB per 1,000; an object a request would be 64 or more, and what is kept of it mostly far more.
 
 No path may leave reference cycles behind either: the collector would find them much later, and what hangs on them, such as a
 request of 10 MiB, would stay until then.
@@ -63,6 +63,7 @@ tasks:
   falls-back: {{{{models: ["500", sound]}}}}
 """
 PATIENCE_S = 20.0
+GLANCES = 5
 
 
 def config(vendor):
@@ -163,9 +164,14 @@ async def look(rig, tasks):
     async with asyncio.timeout(PATIENCE_S):
         while rig.service.telemetry.in_flight or len(asyncio.all_tasks()) > tasks:
             await asyncio.sleep(0.001)
+    await rig.service.books.ledger.flush()
     sys._clear_type_cache()  # Python's own, of attributes' names, which fills slowly: its documentation says, for this use
     cycles = gc.collect()
-    return tracemalloc.get_traced_memory()[0], len(gc.get_objects()), cycles
+    least = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+    for _ in range(GLANCES):  # what the gateway does by itself meanwhile (a beat, a look at the books) is no growth
+        await asyncio.sleep(0.01)
+        least = min(least, (tracemalloc.get_traced_memory()[0], len(gc.get_objects())))
+    return *least, cycles
 
 
 def slope(values):
@@ -236,7 +242,8 @@ def test_t83_no_path_leaks(tmp_path, size, proof, caplog, seed):
     """Each way in which a request may end, good or bad; some of them, drawn by the seed, in the short run. On uvloop, as in
     production: asyncio's loop keeps timers that were cancelled until there are a hundred of them.
     """
-    count, most = size((120, Seen(16 * 1024, 100, 100)), (1200, Seen(1024, 10, 10)))
+    # The short run sees an object a request (1,000 per 1,000), and no less: a few are the gateway's own, of the moment.
+    count, most = size((120, Seen(96 * 1024, 500, 100)), (1200, Seen(1024, 10, 10)))
     names = size(random.Random(seed).sample(list(PATHS), 6), list(PATHS))
     caplog.set_level(logging.ERROR, "turnout")  # what pytest keeps of the log grows too
     found = uvloop.run(all_paths(tmp_path, names, count, most))

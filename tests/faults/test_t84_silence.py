@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import json
 import re
+from asyncio.subprocess import PIPE
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.process import Served, SimulatedVendor, turnout
+from tests.process import TURNOUT, Served, SimulatedVendor, environment, turnout
 from tests.rig import KEY
 from turnout.config.environment import Environment
 from turnout.config.load import load, shipped
@@ -36,6 +38,7 @@ providers:
   claude: {{kind: anthropic, base_url: "{url}", api_key: sk-canary-provider-claude}}
   echo: {{kind: compatible, base_url: "{echo}/v1", api_key: sk-canary-provider-echo}}
   echo_claude: {{kind: anthropic, base_url: "{echo}", api_key: sk-canary-provider-other}}
+  kept: {{kind: compatible, base_url: "{echo}/v1", api_key: stored}}
 timeouts: {{connect: 1, first_chunk: 0.5, idle: 0.3, total: 2}}
 retry: {{max_retries: 0}}
 models:
@@ -87,7 +90,7 @@ def cases(is_full):
         for name in KINDS
         if name != RESET_ACCEPT
     ]
-    echoing = ("echo", "echo_claude") if is_full else ("echo",)
+    echoing = ("echo", "echo_claude", "kept") if is_full else ("echo", "kept")
     return faults + [
         (f"{provider}-{status}", provider, f"echo-{status}", "") for provider in echoing for status in ECHOES
     ]
@@ -139,6 +142,9 @@ def odd_requests(numbers):
     for body in ('{{"messages": "{}', '{{"messages": {{"{}": 1}}}}', "[{}", '{{"messages": [1], "user": "{}\\ud800"}}'):
         number = next(numbers)
         yield number, "POST", "/v1/chat/completions", {"content": body.format(f"canary-prompt-{number}-").encode()}
+    for path in ("/admin/config", "/admin/keys", "/admin/keys/x/rotate"):
+        number = next(numbers)
+        yield number, "POST", path, {"headers": {"authorization": f"Bearer sk-turnout-admin-canary-prompt-{number}-"}}
     for method, path in (
         ("GET", "/v1/{}"),
         ("DELETE", "/health?key={}"),
@@ -149,8 +155,10 @@ def odd_requests(numbers):
         yield number, method, path.format(f"canary-prompt-{number}-"), {}
 
 
-async def ask_all(gateway, vendor, models, forms):
-    """Send every case in every form, AT_ONCE at a time; return what each client heard, by its number."""
+async def ask_all(gateway, vendor, models, forms, virtual):
+    """Send every case in every form, AT_ONCE at a time, every second one with the key `virtual`; return what each client
+    heard, by its number.
+    """
     turns = asyncio.Semaphore(AT_ONCE)
     numbers = iter(range(100_000))
     async with gateway.http() as client, httpx2.AsyncClient(base_url=vendor.origin) as drill:
@@ -168,16 +176,37 @@ async def ask_all(gateway, vendor, models, forms):
         for stream in forms:
             for model, *_ in models:
                 number = next(numbers)
-                work.append(one(number, "POST", "/v1/chat/completions", json=asked(number, model, stream=stream)))
+                by = {"headers": {"authorization": f"Bearer {virtual}"}} if number % 2 else {}
+                work.append(one(number, "POST", "/v1/chat/completions", json=asked(number, model, stream=stream), **by))
         heard += await asyncio.gather(*work)
     return dict(heard)
+
+
+async def stored(home, provider, key):
+    """Store a provider's key, as a person does."""
+    process = await asyncio.create_subprocess_exec(
+        *TURNOUT, "secrets", "set", provider, cwd=home, env=environment(home), stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    _, wrong = await process.communicate(f"{key}\n".encode())
+    assert process.returncode == 0, wrong
+
+
+async def made(gateway):
+    """Return the text of a new virtual key, which one answer holds and no other."""
+    async with gateway.http() as client:
+        answer = await client.post("/admin/keys", json={"name": "t84"})
+    assert answer.status_code == 201, answer.text
+    return next(value for value in answer.json().values() if str(value).startswith("sk-turnout-"))
 
 
 async def everything_written(gateway, home):
     """Return what others than the client who asked can read, by its place."""
     async with gateway.http() as client:
         places = {"/metrics": (await client.get("/metrics")).text, "/v1/models": (await client.get("/v1/models")).text}
-        places["/admin/config"] = (await client.get("/admin/config")).text
+        for path in ("/admin/config", "/admin/keys", "/admin/users", "/admin/admins", "/admin/quotas"):
+            answer = await client.get(path)
+            assert answer.status_code == 200
+            places[path] = answer.text
         assert (await client.get("/admin/traces/none")).status_code == 404  # writes the traces that wait
         code, told, wrong = await turnout(home, "explain", "--last", "1000", "--json")
         assert code == 0, wrong
@@ -186,6 +215,11 @@ async def everything_written(gateway, home):
         places["/admin/traces"] = (await client.get(f"/admin/traces/{name}")).text
         places["explain"] = (await turnout(home, "explain", name))[1]
     places["explain --json"] = told
+    for command in (("audit", "list", "--count", "1000"), ("keys", "list"), ("secrets", "list")):
+        code, places[" ".join(command)], wrong = await turnout(home, *command, "--json")
+        assert code == 0, wrong
+    limits = await asyncio.to_thread(Path(f"/proc/{gateway.process.pid}/limits").read_text)
+    assert re.search(r"Max core file size +0 ", limits)  # what no dump can hold
     assert await gateway.stop() == 0
     places["the log"] = "\n".join(gateway.said)
     for path in sorted((home / "home").rglob("*")):
@@ -205,15 +239,17 @@ async def test_t84_no_prompt_and_no_key_is_written_anywhere_whatever_breaks(tmp_
         ]
         config = CONFIG.format(url=vendor.origin, echo=echo_url) + "\n".join(rows)
         (tmp_path / "turnout.yaml").write_text(config)
+        await stored(tmp_path, "kept", "sk-canary-provider-kept")
         arguments = ("--port", "0", "--log-level", "debug", "--log-format", "json")
         # Without its books: `reset-next` takes a request twice, by design.
         async with Served(tmp_path, *arguments) as gateway:
-            heard = await ask_all(gateway, vendor, models, forms=(False, True))
+            virtual = await made(gateway)
+            heard = await ask_all(gateway, vendor, models, (False, True), virtual)
             places, traces = await everything_written(gateway, tmp_path)
     hits = [
         f"{place}: …{text[max(0, text.find(word) - 60) :][:120]}"
         for place, text in places.items()
-        for word in ("canary", KEY)
+        for word in ("canary", KEY, virtual)
         if word in text
     ]
     assert hits == []
@@ -224,7 +260,7 @@ async def test_t84_no_prompt_and_no_key_is_written_anywhere_whatever_breaks(tmp_
         if int(word) != number
     ]
     assert others == []
-    assert [told for told in heard.values() if "canary-provider" in str(told) or KEY in str(told)] == []
+    assert [told for told in heard.values() if re.search(f"canary-provider|{KEY}|{virtual}", str(told))] == []
     assert [head for head, _ in heard.values() if "canary" in head] == []
     echoed = sum("canary-prompt" in body for _, body in heard.values())
     assert echoed > 5  # the vendors did repeat, and the client who asked was told

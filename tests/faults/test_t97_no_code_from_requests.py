@@ -46,6 +46,13 @@ ADMIN = (
     ("POST", "/admin/explain", {"model": "first", "task": "{{7*7}}"}),
     ("POST", "/admin/explain", {"model": "", "task": "work", "stream": True, "needs": ["tools"]}),
     ("GET", "/admin/config", None),
+    ("GET", "/admin/audit?who={{7*7}}", None),
+    ("GET", "/admin/secrets", None),
+    ("PUT", "/admin/secrets/stub", {"key": "${HOME}"}),
+    ("PUT", "/admin/secrets/stub", {"key": "x", "base_url": "http://169.254.169.254"}),
+    ("DELETE", "/admin/secrets/stub", None),
+    ("POST", "/admin/keys", {"name": "__import__('os')", "user": "${HOME}"}),
+    ("GET", "/admin/keys", None),
     ("POST", "/admin/reload", None),
     ("DELETE", "/admin/config", None),
 )

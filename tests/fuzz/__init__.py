@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 CORPUS: Final = Path(__file__).parent / "corpus"
-TARGETS: Final = ("sse", "relay", "usage", "hints", "config", "redact", "http1")
+TARGETS: Final = ("sse", "relay", "usage", "hints", "config", "redact", "http1", "privacy")
 
 
 def pieces(data: bytes) -> tuple[bytes, list[bytes]]:

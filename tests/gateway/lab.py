@@ -12,10 +12,13 @@ from typing import Any
 from turnout.config.environment import Environment
 from turnout.config.load import load
 from turnout.core.contracts import Call, Outgoing, Policy, Provider
+from turnout.core.eligible import NOBODY
 from turnout.core.health import Health
 from turnout.core.plan import Ask, Index
+from turnout.core.principal import Who
 from turnout.dialects import DIALECTS
 from turnout.errors import GatewayError
+from turnout.gateway.accounting import Accounting
 from turnout.gateway.clock import Clock
 from turnout.gateway.downstream import Head
 from turnout.gateway.engine import Engine
@@ -142,6 +145,7 @@ class Lab:
         policies: Mapping[str, Policy] = POLICIES,
         providers: Mapping[str, Provider] = PROVIDERS,
         clock: Clock | None = None,
+        accounting: Accounting | None = None,
     ) -> None:
         self.folder = folder
         self.clock: Any = clock or StillClock()
@@ -160,6 +164,7 @@ class Lab:
             policies=policies,
             on_begin=self._on_begin,
             on_end=self.ended.append,
+            accounting=accounting,
         )
 
     def _on_begin(self) -> None:
@@ -171,11 +176,21 @@ class Lab:
         path.write_text(config, encoding="utf-8")
         return Index.of(load(path, Environment({"TURNOUT_HOME": str(self.folder)})).snapshot)
 
-    async def ask(self, name: str, client: Client | None = None, user: str = "", **fields: Any) -> Client:
+    async def ask(
+        self, name: str, client: Client | None = None, user: str = "", who: Who = NOBODY, **fields: Any
+    ) -> Client:
         """One exchange; returns the client, or raises what it would be told. fields: of the body."""
         client = client or Client()
         call = read({"model": name, "messages": [{"role": "user", "content": "Hej"}], **fields})
-        asked = Ask(call.name, user=user, stream=call.stream, needs=call.needs, input_tokens=call.input_tokens)
+        asked = Ask(
+            call.name,
+            user=user,
+            stream=call.stream,
+            needs=call.needs,
+            input_tokens=call.input_tokens,
+            max_output_tokens=call.max_output_tokens,
+            who=who,
+        )
         await self.engine.serve(call, asked, self.clock.request_id(), client)
         return client
 

@@ -100,6 +100,16 @@ def test_secrets_are_taken_out_of_every_field():
     assert "known" not in line.replace("known-secret-1 as", "")
 
 
+def test_what_is_personal_is_taken_out_of_every_field():
+    """An exception quotes what it failed on."""
+    line = LineFormatter("json").format(
+        record("cannot serve %s", "ola@x.dk", exc_info=raised(ValueError("no such number: 010190-1234")))
+    )
+    told = json_of(line)
+    assert "cannot serve <email>" == told["message"]
+    assert told["exception"].endswith("no such number: <cpr>")
+
+
 def test_a_secret_that_would_be_cut_in_two_is_taken_out_first():
     """Half a key is a key for whoever can guess the rest."""
     formatter = LineFormatter("json")

@@ -28,6 +28,7 @@ async def test_a_script_answers_and_requests_are_kept():
     sender: Transport = transport
     incoming: Incoming = await sender.send(REQUEST)
     assert (incoming.status, incoming.headers, incoming.is_reused) == (201, {"x": "http://h/"}, False)
+    assert (True, False) == (incoming.mentions(b"x"), incoming.mentions(b"limit"))
     assert await incoming.read(10) == b"hi"
     assert transport.sent == [REQUEST]
     assert (transport.open_responses, transport.is_closed) == (0, False)

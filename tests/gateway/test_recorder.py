@@ -38,6 +38,16 @@ async def test_what_is_recorded_is_in_the_store_after_a_flush(tmp_path):
     store.close()
 
 
+async def test_what_is_personal_is_not_written(tmp_path):
+    """A user's label that is an address."""
+    store = SqliteTraceStore(tmp_path / "t.sqlite3")
+    recorder = Recorder(store, Telemetry(0.0))
+    recorder.record(Trace("req_1", 1.0, "r", user="ola@x.dk"))
+    await recorder.flush()
+    assert b'"user":"<email>"' in store.get("req_1")
+    store.close()
+
+
 async def test_a_batch_is_written_without_a_flush(tmp_path):
     """Within the batch time, by its own timer."""
     store = SqliteTraceStore(tmp_path / "t.sqlite3")

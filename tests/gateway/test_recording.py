@@ -55,6 +55,7 @@ async def test_a_fallback_is_counted_with_the_attempts_before_it(tmp_path):
     assert [(one.outcome, one.status) for one in trace.attempts] == [("upstream_fault", 500), ("ok", None)]
     assert trace.attempts[0].usage.basis == "estimated"  # a 500 may have been billed
     assert trace.cost_nano_usd == trace.attempts[0].cost_nano_usd > 0
+    assert dict(telemetry.inexact_nano_usd) == {("first", "stub"): trace.cost_nano_usd}
 
 
 async def test_a_failure_is_nobodys_answer(tmp_path):

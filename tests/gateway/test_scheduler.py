@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tests.gateway.line import A, B, choice, minute, played
 from turnout.core.catalog import Quota
-from turnout.core.queueing import JOB_LEAD_S
 from turnout.core.quota_window import SPAN_S
 from turnout.errors import QuotaExhausted
 
@@ -27,6 +26,32 @@ def test_whoever_finds_room_goes_at_once():
         turn.end(0)
 
     played(scene, minute(2))
+
+
+def test_with_plenty_of_room_nothing_is_weighed():
+    """After one that was; not while somebody waits, room is kept for a conversation, or the config has just changed."""
+
+    async def scene(lab):
+        scheduler = lab.scheduler
+        await asyncio.sleep(2)  # it began at midnight, when calls may count for two days
+        assert scheduler.easy(A, 10, "high") is None
+        first = scheduler.free_now([A], lab.want())
+        assert first is not None
+        turn = scheduler.easy(A, 10, "high")
+        assert turn is not None
+        assert (A, 1, 1) == (turn.choice, scheduler.granted["high"], scheduler.granted["medium"])
+        turn.end(20)
+        first.end(0)
+        (gauge,) = lab.gauges("requests_minute")
+        assert 2 == gauge.used
+        talk = await lab.turn(follow_ups=2)
+        assert scheduler.easy(A, 10, "high") is None
+        talk.end(0)
+        assert scheduler.easy(A, 10, "high") is not None
+        scheduler.install({"free": Quota("free", "free", requests_minute=1)})
+        assert scheduler.easy(A, 10, "high") is None
+
+    played(scene, Quota("free", "free", requests_minute=1000, at_once=40))
 
 
 def test_who_finds_none_waits_for_the_moment_when_there_is_some():
@@ -259,20 +284,6 @@ def test_now_or_never_is_not_stopped_by_those_who_wait_for_something_else():
 
 
 # ── jobs ──
-
-
-def test_a_job_goes_when_its_time_is_near_although_the_day_would_need_it():
-    """Until then it takes what is left over: with a busy day expected, nothing."""
-
-    async def scene(lab):
-        by = lab.loop.time() + 3600
-        await lab.turn(by=by, wait_s=3600)
-        assert lab.at() <= 3600 - JOB_LEAD_S + 1
-
-    played(scene, minute(1, requests_day=1000))
-
-
-# ── another configuration ──
 
 
 def test_a_new_configuration_lets_go_who_waits():

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from tests.gateway.line import played
+from tests.gateway.line import minute, played
 from turnout.core.catalog import Quota
+from turnout.core.queueing import JOB_LEAD_S
 
 HOUR_S = 3600.0
 
@@ -51,3 +52,17 @@ def test_jobs_are_no_demand_that_anything_is_kept_for():
         assert len(lab.order) == 5
 
     played(scene, Quota("free", "free", requests_day=1000))
+
+
+def test_a_job_goes_when_its_time_is_near_although_the_day_would_need_it():
+    """Until then it takes what is left over: with a busy day expected, nothing."""
+
+    async def scene(lab):
+        by = lab.loop.time() + 3600
+        await lab.turn(by=by, wait_s=3600)
+        assert lab.at() <= 3600 - JOB_LEAD_S + 1
+
+    played(scene, minute(1, requests_day=1000))
+
+
+# ── another configuration ──

@@ -163,6 +163,19 @@ async def test_a_file_that_a_key_is_in_is_watched(place):
     await service.stop()
 
 
+async def test_a_price_that_changes_on_a_day_is_taken_on_that_day(place):
+    """Without anybody touching the file: what was loaded before that day is loaded again."""
+    place.write("defaults: false\nmodels: {{a: {{provider: openrouter, id: meta-llama/llama-3.1-70b-instruct}}}}\n")
+    variables = {"TURNOUT_HOME": str(place.folder / "home"), "OPENROUTER_API_KEY": "sk-canary"}
+    the_day_before = 1_793_620_000.0  # 2026-11-02
+    loaded = load(place.path, Environment(variables, the_day_before))
+    service = Service(loaded, Environment(variables, the_day_before + 86_400), SystemClock(), config=place.path)
+    assert 400 == service.snapshot.models["a"].price.input
+    await service.start()
+    await until(lambda: service.snapshot.models["a"].price.input == 720)
+    await service.stop()
+
+
 async def test_what_is_set_holds_at_once_and_after_a_restart(place):
     """Through the state file; an unknown name is refused."""
     service = place.service()

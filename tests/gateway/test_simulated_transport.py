@@ -52,6 +52,7 @@ async def test_a_whole_answer() -> None:
     ways = transport()
     incoming = await ways.send(outgoing("header=x-a: 1;header=x-a: 2", query="?x=1"))
     assert (incoming.status, incoming.is_reused, incoming.headers["x-a"]) == (200, False, "1, 2")
+    assert (True, False) == (incoming.mentions(b"x-a"), incoming.mentions(b"limit"))
     body = await incoming.read(1_000_000)
     incoming.close()
     assert msgspec.json.decode(body)["object"] == "chat.completion"

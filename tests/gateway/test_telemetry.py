@@ -35,6 +35,7 @@ def test_what_was_counted_is_what_a_scrape_reads():
     telemetry.fallbacks["chat"] += 1
     telemetry.tokens["glm", "input", "exact"] += 40
     telemetry.cost_nano_usd["glm", "openrouter"] += 1_500_000_000
+    telemetry.inexact_nano_usd["glm", "openrouter"] += 500_000_000
     telemetry.durations["glm", "chat"].observe(0.3)
     telemetry.arms["litellm", "candidate", "ok"] += 2
     telemetry.resting = {"glm@openrouter": 12.5}
@@ -46,6 +47,7 @@ def test_what_was_counted_is_what_a_scrape_reads():
     assert read_back["turnout_requests_total", (("model", "glm"), ("status", "200"), ("task", "chat"))] == 3
     assert read_back["turnout_fallbacks_total", (("task", "chat"),)] == 1
     assert read_back["turnout_cost_usd_total", (("model", "glm"), ("provider", "openrouter"))] == 1.5
+    assert read_back["turnout_unreconciled_usd_total", (("model", "glm"), ("provider", "openrouter"))] == 0.5
     assert read_back["turnout_uptime_seconds", ()] == 60
     assert read_back["turnout_traces_dropped_total", ()] == 4
     assert read_back["turnout_shed_total", (("reason", "share"),)] == 5

@@ -55,6 +55,15 @@ async def test_a_head_is_returned_before_its_body():
         assert "1 idle" in repr(transport)
 
 
+async def test_a_head_is_searched_without_regard_to_case():
+    """For a word in lower case, wherever it stands."""
+    answer = b"HTTP/1.1 200 OK\r\nX-RateLimit-Limit: 5\r\ncontent-length: 2\r\n\r\n"
+    async with serving(once(answer, b"{}")) as server, http() as transport:
+        incoming = await transport.send(post(server.url))
+        assert (True, False) == (incoming.mentions(b"ratelimit"), incoming.mentions(b"retry-after"))
+        incoming.close()
+
+
 async def test_a_body_without_a_length_ends_with_its_connection():
     """For `chunk` as for `read`."""
     async with serving(once(b"HTTP/1.1 200 OK\r\n\r\n", b"abc")) as server, http() as transport:

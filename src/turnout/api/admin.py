@@ -1,12 +1,11 @@
-"""The control plane: rollouts, traces and plans over HTTP, by Starlette. Every handler asks for the master key itself.
+"""The control plane: rollouts, traces and plans over HTTP, by Starlette. Every handler asks itself who may use it.
 
-Bodies are read into explicit schemas: an unknown field is refused, so that nothing is changed that was not meant.
+Who may what: viewers look, admins change, owners say who is an owner (api/people.py has the routes about people).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -15,18 +14,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from turnout.api.auth import authenticate, require_admin
+from turnout.api.audit import audit_routes
+from turnout.api.budgets import budget_routes
+from turnout.api.desk import admit, changing, query_of, read_body, told
+from turnout.api.people import people_routes
+from turnout.api.prompts import prompt_routes
 from turnout.api.render import error_body, error_headers
+from turnout.api.secrets import secret_routes
+from turnout.api.usage import usage_routes
 from turnout.core.catalog import Rollout, Snapshot
 from turnout.core.plan import Ask, Plan
+from turnout.core.principal import Role
 from turnout.core.trace import plan_told, render_plan
-from turnout.errors import GatewayError, InternalError, InvalidRequest, NoCandidate, RequestTooLarge
+from turnout.errors import ConfigError, GatewayError, InternalError, InvalidRequest, NoCandidate
+from turnout.gateway.overlay import checked
+from turnout.gateway.people import By
 from turnout.gateway.service import Service
-
-BODY_BYTES = 64 * 1024
-"""An admin body is a few numbers and names."""
-
-T = TypeVar("T")
 
 
 class SetPercent(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,53 +72,39 @@ def describe_rollouts(snapshot: Snapshot) -> list[dict[str, object]]:
     return [describe_rollout(rollout) for _, rollout in sorted(snapshot.rollouts.items())]
 
 
-async def _read(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_BYTES:
-            raise RequestTooLarge(f"The body is larger than {BODY_BYTES} bytes.")
-    try:
-        return decoder.decode(body)
-    except (ValueError, RecursionError) as error:  # a ValidationError and a UnicodeDecodeError are ValueErrors too
-        raise InvalidRequest(f"The body is not what this route takes: {error}") from error
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
 class Admin:
     """The handlers, over one Service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def _admit(self, request: Request) -> None:
-        require_admin(authenticate(dict(request.scope["headers"]), self._service.ring))
+    def _admit(self, request: Request, role: Role) -> By:
+        return admit(self._service, request, role)
 
     async def rollouts(self, request: Request) -> Response:
         """GET /admin/rollouts."""
-        self._admit(request)
-        return _json({"rollouts": describe_rollouts(self._service.snapshot)})
+        self._admit(request, "viewer")
+        return told({"rollouts": describe_rollouts(self._service.snapshot)})
 
     async def set_rollout(self, request: Request) -> Response:
         """PUT /admin/rollouts/NAME."""
-        self._admit(request)
-        wanted = await _read(request, _SET_PERCENT)
+        by = self._admit(request, "admin")
+        percent = (await read_body(request, _SET_PERCENT)).percent
         name = request.path_params["name"]
         try:
-            await asyncio.to_thread(self._service.set_rollout, name, wanted.percent, "the admin API")
+            before = {"percent": checked(self._service.snapshot, name, percent).percent}
         except ValueError as error:
             unknown = name not in self._service.snapshot.rollouts
             refused = InvalidRequest(str(error), param="name" if unknown else "percent")
             refused.status = 404 if unknown else 400
             raise refused from error
-        return _json(describe_rollout(self._service.snapshot.rollouts[name]))
+        async with changing(self._service, by, "rollout.set", name, before=before, after={"percent": percent}):
+            await asyncio.to_thread(self._service.set_rollout, name, percent, f"the admin API, {by.actor.name}")
+        return told(describe_rollout(self._service.snapshot.rollouts[name]))
 
     async def trace(self, request: Request) -> Response:
         """GET /admin/traces/ID."""
-        self._admit(request)
+        self._admit(request, "viewer")
         await self._service.flush_traces()
         body = await asyncio.to_thread(self._service.traces.get, request.path_params["request_id"])
         if body is None:
@@ -126,8 +115,8 @@ class Admin:
 
     async def explain(self, request: Request) -> Response:
         """POST /admin/explain: what would happen, without a call."""
-        self._admit(request)
-        wanted = await _read(request, _WHAT_IF)
+        self._admit(request, "viewer")
+        wanted = await read_body(request, _WHAT_IF)
         ask = Ask(
             name=wanted.model,
             task=wanted.task,
@@ -139,45 +128,47 @@ class Admin:
         )
         planned = self._service.engine.what_if(ask)
         if isinstance(planned, Plan):
-            return _json({"plan": plan_told(planned), "text": render_plan(planned)})
+            return told({"plan": plan_told(planned), "text": render_plan(planned)})
         if isinstance(planned, NoCandidate):  # that nobody would serve it, and why, is what was asked
-            return _json({"plan": None, "text": [planned.message]})
+            return told({"plan": None, "text": [planned.message]})
         raise planned
 
     async def config(self, request: Request) -> Response:
         """GET /admin/config: the revision in force, and where each value came from."""
-        self._admit(request)
+        self._admit(request, "viewer")
         snapshot = self._service.snapshot
-        return _json({"revision": snapshot.revision, "origins": dict(snapshot.origins)})
+        return told({"revision": snapshot.revision, "origins": dict(snapshot.origins)})
 
     async def quotas(self, request: Request) -> Response:
         """GET /admin/quotas: what vendors allow, what is used of it, and when there will be more."""
-        self._admit(request)
-        return _json({"quotas": self._service.quotas()})
+        self._admit(request, "viewer")
+        return told({"quotas": self._service.quotas()})
 
     async def cache(self, request: Request) -> Response:
         """GET /admin/cache: what is kept, and what it saved since the start. DELETE: forget it, or ?workspace= alone."""
-        self._admit(request)
+        by = self._admit(request, "admin" if request.method == "DELETE" else "viewer")
         if request.method == "DELETE":
-            if unknown := set(request.query_params) - {"workspace"}:
-                name = min(unknown)[:100]
-                raise InvalidRequest(f"There is no parameter {name!r} here, only `workspace`.", param=name)
-            gone = await self._service.clearing.clear(request.query_params.get("workspace"))
-            return _json({"cleared": gone})
+            workspace = query_of(request, "workspace").get("workspace")
+            async with changing(self._service, by, "cache.clear", workspace or ""):
+                return told({"cleared": await self._service.clearing.clear(workspace)})
         stats = self._service.engine.cache.stats()
-        return _json({**msgspec.structs.asdict(stats), "hit_ratio": stats.hit_ratio})
+        return told({**msgspec.structs.asdict(stats), "hit_ratio": stats.hit_ratio})
 
     async def reload(self, request: Request) -> Response:
         """POST /admin/reload: read the config again; with problems nothing changes."""
-        self._admit(request)
-        problems = await asyncio.to_thread(self._service.reload)
+        by = self._admit(request, "admin")
+        async with changing(self._service, by, "config.reload", before={"revision": self._service.snapshot.revision}):
+            problems = await asyncio.to_thread(self._service.reload)
         if problems:
-            return _json({"revision": self._service.snapshot.revision, "problems": problems}, 422)
-        return _json({"revision": self._service.snapshot.revision, "problems": []})
+            self._service.trail.refused(by.actor, "config.reload", "", ConfigError.code, "failed")
+            return told({"revision": self._service.snapshot.revision, "problems": problems}, 422)
+        return told({"revision": self._service.snapshot.revision, "problems": []})
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
+    # Its frames hold it by the name that it had there: without this cycle, reference counting frees all of it at once.
+    error.__cause__ = error.__context__ = error.__traceback__ = None
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return Response(error_body(error, ""), error.status, headers=headers)
 
@@ -189,11 +180,11 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 async def _on_missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    told = InvalidRequest(
+    missing = InvalidRequest(
         f"There is no {request.method} {request.scope['path']} here."
     )  # request.url is made of its Host
-    told.status, told.allow = error.status_code, (error.headers or {}).get("Allow", "")
-    return await _on_error(request, told)
+    missing.status, missing.allow = error.status_code, (error.headers or {}).get("Allow", "")
+    return await _on_error(request, missing)
 
 
 def admin_app(service: Service) -> Starlette:
@@ -209,6 +200,12 @@ def admin_app(service: Service) -> Starlette:
             Route("/admin/quotas", admin.quotas, methods=["GET"]),
             Route("/admin/cache", admin.cache, methods=["GET", "DELETE"]),
             Route("/admin/reload", admin.reload, methods=["POST"]),
+            *people_routes(service),
+            *usage_routes(service),
+            *budget_routes(service),
+            *prompt_routes(service),
+            *audit_routes(service),
+            *secret_routes(service),
         ],
         exception_handlers={GatewayError: _on_error, Exception: _on_bug, 404: _on_missing, 405: _on_missing},
     )

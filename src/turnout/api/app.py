@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
 from turnout.api import data
 from turnout.api.admin import admin_app
-from turnout.api.auth import authenticate
+from turnout.api.auth import address_of, authenticate, require
 from turnout.api.exchange import Exchange
 from turnout.api.models import list_models
 from turnout.api.openapi import describe
 from turnout.api.render import JSON, error_body, error_headers
 from turnout.core.names import nearest
+from turnout.core.principal import Principal
 from turnout.dialects import DIALECTS
-from turnout.errors import ClientDisconnected, GatewayError, GatewayStopping, InternalError, InvalidRequest
+from turnout.errors import (
+    ClientDisconnected,
+    GatewayError,
+    GatewayStopping,
+    InternalError,
+    InvalidRequest,
+    PermissionDenied,
+    Unauthenticated,
+)
 from turnout.gateway.service import Service
 
 _log = logging.getLogger("turnout.app")
 
-Answer = Callable[[Exchange, Mapping[bytes, bytes]], None]
+Answer = Callable[[Exchange], None]
 
 ADMIN_PREFIX = "/admin/"
 
@@ -95,13 +104,15 @@ class App:
     def _refuse(self, exchange: Exchange, error: GatewayError, request_id: str) -> None:
         if not isinstance(error, ClientDisconnected):
             self._service.telemetry.errors[error.code, error.status] += 1
+        if isinstance(error, Unauthenticated | PermissionDenied):
+            self._service.trail.refused_key(address_of(exchange.scope), error.code)
         refuse(exchange, error, request_id)
 
     async def _get(self, scope: Scope, exchange: Exchange) -> None:
         answer = self._gets.get(scope["path"])
         if answer is None or scope["method"] not in {"GET", "HEAD"}:
             raise self._no_route(scope)
-        answer(exchange, exchange.headers)
+        answer(exchange)
 
     def _no_route(self, scope: Scope) -> GatewayError:
         path, method = scope["path"], scope["method"]
@@ -118,23 +129,26 @@ class App:
 
     # ── the small routes ──
 
-    def _models(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
-        authenticate(headers, self._service.ring)
-        exchange.answer(200, [JSON], list_models(self._service.snapshot))
+    def _who(self, exchange: Exchange) -> Principal:
+        return authenticate(exchange.headers, self._service.ring, address_of(exchange.scope))
 
-    def _metrics(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
-        authenticate(headers, self._service.ring)
+    def _models(self, exchange: Exchange) -> None:
+        grant = self._who(exchange).grant
+        exchange.answer(200, [JSON], list_models(self._service.engine.index, grant))
+
+    def _metrics(self, exchange: Exchange) -> None:
+        require(self._who(exchange), "viewer")
         body = self._service.metrics()
         exchange.answer(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], body)
 
-    def _openapi(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
+    def _openapi(self, exchange: Exchange) -> None:
         exchange.answer(200, [JSON], self._description)
 
-    def _live(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
+    def _live(self, exchange: Exchange) -> None:
         exchange.answer(200, [JSON], b'{"status":"live"}')
 
-    def _health(self, exchange: Exchange, _headers: Mapping[bytes, bytes]) -> None:
-        if self._service.is_ready:
+    def _health(self, exchange: Exchange) -> None:
+        if self._service.is_ready and self._service.following.has_read:
             exchange.answer(200, [JSON], b'{"status":"ready"}')
         else:
             exchange.answer(503, [JSON, (b"retry-after", b"1")], b'{"status":"not_ready"}')

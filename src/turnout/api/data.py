@@ -14,17 +14,17 @@ import asyncio
 import re
 from collections.abc import Mapping
 
-from turnout.api.auth import authenticate
+from turnout.api.auth import address_of, authenticate, require_asker
 from turnout.api.exchange import Exchange
 from turnout.api.idempotency import serve_once
 from turnout.api.shedding import shed
 from turnout.api.wishes import by, priority, timeout_s
-from turnout.core.admission import Caller
 from turnout.core.contracts import Call, Dialect
 from turnout.core.json_depth import Nesting, exceeds
 from turnout.core.pieces import LARGE_BYTES, Body
 from turnout.core.plan import Ask
-from turnout.errors import InvalidRequest
+from turnout.core.principal import Principal, counted_for
+from turnout.errors import InvalidRequest, PermissionDenied
 from turnout.gateway.service import Service
 
 LABEL_LENGTH = 256
@@ -93,14 +93,15 @@ async def serve(
     service: Service, exchange: Exchange, headers: Mapping[bytes, bytes], dialect: Dialect, request_id: str
 ) -> None:
     """Serve one exchange. Raises GatewayError for the app to render; what the engine has answered is answered."""
-    principal = authenticate(headers, service.ring)
-    caller = (principal.key_id, _label(headers, b"x-turnout-user"))
+    principal = authenticate(headers, service.ring, address_of(exchange.scope))
+    require_asker(principal)
+    caller = (principal.key_id, principal.user or _label(headers, b"x-turnout-user"))
     reason = service.admission.enter(caller)
     if reason is not None:
         shed(exchange, headers, reason, request_id, service.telemetry)
         return
     try:
-        call, ask = await _read(service, exchange, headers, dialect, caller)
+        call, ask = await _read(service, exchange, headers, dialect, principal, caller[1])
         idempotency_key = headers.get(b"idempotency-key")
         if idempotency_key is None:
             await service.engine.serve(call, ask, request_id, exchange)
@@ -111,10 +112,17 @@ async def serve(
 
 
 async def _read(
-    service: Service, exchange: Exchange, headers: Mapping[bytes, bytes], dialect: Dialect, caller: Caller
+    service: Service,
+    exchange: Exchange,
+    headers: Mapping[bytes, bytes],
+    dialect: Dialect,
+    principal: Principal,
+    user: str,
 ) -> tuple[Call, Ask]:
-    """Return the request that was let in, and what of it decides a route. Raises GatewayError."""
-    key_id, user = caller
+    """Return the request that was let in, and what of it decides a route. user: whom the headers name, or the key is of.
+
+    Raises GatewayError.
+    """
     _refuse_encodings(headers)
     body = await exchange.read()
     exchange.on_gone = exchange.task.cancel
@@ -127,22 +135,39 @@ async def _read(
     _bounded(call)
     if len(body) > LARGE_BYTES:
         await asyncio.sleep(0)  # before it is written anew and sent
+    user, workspace = user or call.user, _workspace(headers, principal)
     ask = Ask(
         name=call.name,
         task=_label(headers, b"x-turnout-task") or call.task,
-        user=user or call.user,
+        user=user,
         session=_label(headers, b"x-turnout-session"),
-        key_id=key_id,
+        key_id=principal.key_id,
         kind=call.kind,
         stream=call.stream,
         needs=call.needs,
         input_tokens=call.input_tokens,
         max_output_tokens=call.max_output_tokens,
         tools=call.tools,
-        workspace=_label(headers, b"x-turnout-workspace"),
+        workspace=workspace,
         priority=priority(headers),
         timeout_s=timeout_s(headers),
         by=by(headers, service.clock.wall()),
         cache_control=headers.get(b"cache-control", b"").decode("latin-1"),
+        grant=principal.grant,
+        who=counted_for(principal, user, workspace),
     )
     return call, ask
+
+
+def _workspace(headers: Mapping[bytes, bytes], principal: Principal) -> str:
+    """Whose cache and share it is: a virtual key's own workspace, whatever the header says; else what that says.
+
+    Raises PermissionDenied if a key names another than its own: it would not be told otherwise that it has no say in it.
+    """
+    said = _label(headers, b"x-turnout-workspace")
+    if principal.role != "key" or said in {"", principal.workspace}:
+        return principal.workspace or said
+    raise PermissionDenied(
+        f"This key belongs to {f'the workspace {principal.workspace}' if principal.workspace else 'no workspace'}: "
+        "leave x-turnout-workspace out."
+    )

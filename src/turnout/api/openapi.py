@@ -14,20 +14,19 @@ import msgspec
 
 from turnout import __version__
 from turnout.api.admin import WhatIf
+from turnout.api.key_forms import AdminForm, GivenForm, KeyChange, KeyForm, Rotation, UserForm, WorkspaceForm
+from turnout.api.schemas import REF, SCHEMAS, Json
+from turnout.api.secrets import SetKey
 from turnout.core.quota_view import QuotaView
 from turnout.core.trace import Trace
 from turnout.gateway.cache import CacheStats
-
-Json = Mapping[str, Any]
-
-REF: Final = "#/components/schemas/{name}"
 
 
 class Route(NamedTuple):
     """One operation. paths: it and its other spellings. body, answer: names of schemas, "" for none.
 
     streams: the answer may be a stream of server-sent events. errors: statuses besides those of every route. key: asked for.
-    query: names of parameters that may stand in it.
+    query: names of parameters that may stand in it. made: it makes something, and answers 201.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +40,7 @@ class Route(NamedTuple):
     key: bool = True
     content_type: str = "application/json"
     query: tuple[str, ...] = ()
+    made: bool = False
 
 
 _ASKED: Final = (400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
@@ -67,7 +67,8 @@ _HEADERS: Final[Mapping[str, Json]] = {
 }
 """What requests may carry. Not `x-turnout-by`: no schema says which instants are still to come."""
 
-_CHANGING: Final = (400, 404, 413, 503)
+_CHANGING: Final = (400, 404, 413, 422, 503)
+_ABOUT_PEOPLE: Final = (400, 404, 409, 413, 422, 503)
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -93,181 +94,74 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Rollout", "SetPercent", _CHANGING
     ),
     Route(("/admin/traces/{request_id}",), "get", "trace", "Tell why a request went where it went.", "Trace", "", (404,)),
+    Route(("/admin/prompts/{request_id}",), "get", "prompt", "Show a prompt that was kept.", "KeptPrompt", "", (404, 503)),
     Route(
         ("/admin/explain",), "post", "explain", "Tell where a request would go, without a call.",
         "Explained", "WhatIf", _CHANGING
     ),
     Route(("/admin/config",), "get", "config", "Name the configuration in force.", "Configuration"),
     Route(("/admin/quotas",), "get", "quotas", "Tell what vendors allow, and what is used of it.", "Quotas"),
+    Route(
+        ("/admin/usage",), "get", "usage", "Tell what was used and what it cost.", "Usage", "", (400, 503),
+        query=("by", "from", "to", "zone", "key", "user", "workspace", "team", "task", "model", "provider", "vendor_model", "arm")
+    ),
     Route(("/admin/cache",), "get", "cache", "Tell what is kept, and what it saved.", "CacheStats"),
     Route(("/admin/cache",), "delete", "clearCache", "Forget kept answers.", "Cleared", "", (400, 503), query=("workspace",)),
+    Route(("/admin/keys",), "get", "keys", "List the virtual keys.", "Keys", "", (400, 503), query=("user", "workspace", "revoked")),
+    Route(("/admin/keys",), "post", "createKey", "Make a key; its text is told this once.", "KeyMade", "KeyForm", _ABOUT_PEOPLE, made=True),
+    Route(("/admin/keys/{key}",), "get", "key", "Tell about one key, by its id or name.", "Key", "", (400, 404, 503)),
+    Route(("/admin/keys/{key}",), "patch", "changeKey", "Change what is said.", "Key", "KeyChange", _ABOUT_PEOPLE),
+    Route(("/admin/keys/{key}",), "delete", "revokeKey", "Let it open nothing any more.", "Key", "", (400, 404, 409, 503)),
+    Route(("/admin/keys/{key}/rotate",), "post", "rotateKey", "Make another text for it.", "KeyMade", "Rotation", _ABOUT_PEOPLE),
+    Route(("/admin/users",), "get", "users", "List the users.", "Users", "", (503,)),
+    Route(("/admin/users/{name}",), "put", "setUser", "Make a user, or change them.", "User", "UserForm", _ABOUT_PEOPLE),
+    Route(("/admin/users/{name}",), "delete", "removeUser", "Revoke their keys, and take them away.", "Removed", "", (404, 503)),
+    Route(("/admin/workspaces",), "get", "workspaces", "List the workspaces.", "Workspaces", "", (503,)),
+    Route(
+        ("/admin/workspaces/{name}",), "put", "setWorkspace", "Make a workspace, or change it.",
+        "Workspace", "WorkspaceForm", _ABOUT_PEOPLE
+    ),
+    Route(
+        ("/admin/workspaces/{name}",), "delete", "removeWorkspace", "Revoke its keys, and take it away.",
+        "Removed", "", (404, 503)
+    ),
+    Route(("/admin/teams",), "get", "teams", "List the teams.", "Teams", "", (503,)),
+    Route(("/admin/teams/{name}",), "put", "setTeam", "Make a team, or change it.", "Team", "GivenForm", _ABOUT_PEOPLE),
+    Route(
+        ("/admin/teams/{name}",), "delete", "removeTeam", "Revoke its keys, and take it away with its workspaces.",
+        "Removed", "", (404, 503)
+    ),
+    Route(("/admin/admins",), "get", "admins", "List the admins.", "Admins", "", (503,)),
+    Route(("/admin/admins",), "post", "createAdmin", "Make an admin; their key is told this once.", "AdminMade", "AdminForm", _ABOUT_PEOPLE, made=True),
+    Route(("/admin/admins/{name}",), "delete", "revokeAdmin", "Let their key open nothing any more.", "Admin", "", (404, 503)),
+    Route(("/admin/admins/{name}/rotate",), "post", "rotateAdmin", "Make another key for them.", "AdminMade", "Rotation", _ABOUT_PEOPLE),
+    Route(("/admin/budgets",), "get", "budgets", "Tell how budgets stand in their present periods.", "Budgets", "", (400, 503), query=("most",)),
+    Route(("/admin/alerts",), "get", "alerts", "Tell which budgets reached which mark, and who was told.", "Alerts", "", (400, 503), query=("most",)),
+    Route(
+        ("/admin/audit",), "get", "audit", "Tell who changed or tried what.", "AuditRows", "", (400, 503),
+        query=("who", "what", "of", "outcome", "since_ms", "count", "below")
+    ),
+    Route(("/admin/secrets",), "get", "secrets", "List the stored keys of providers.", "Secrets"),
+    Route(
+        ("/admin/secrets/{provider}",), "put", "setSecret", "Store a provider's key for its present address.",
+        "SecretSet", "SetKey", _CHANGING
+    ),
+    Route(("/admin/secrets/{provider}",), "delete", "removeSecret", "Forget a stored key.", "SecretGone", "", (404, 503)),
     Route(("/admin/reload",), "post", "reload", "Read the configuration again.", "Reloaded", "", (422,)),
 )  # fmt: skip
-
-_NULLABLE_TEXT: Final[Json] = {"type": ["string", "null"]}
-_FLAG: Final[Json] = {"type": ["boolean", "null"]}
-_COUNT: Final[Json] = {"type": ["integer", "null"]}
-_LIST: Final[Json] = {"type": ["array", "null"]}
-
-
-def _object(required: str = "", **properties: Any) -> Json:
-    """An object with these properties, and whatever else. required: names, with spaces between."""
-    return {"type": "object", "properties": properties, **({"required": required.split()} if required else {})}
-
-
-_NAME: Final[Json] = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": 256,
-    "description": "A model, a route, an alias, a task, ACCOUNT/ID, or `auto`: the task decides. Not needed where the header"
-    " x-turnout-task names the task.",
-}
-_METADATA: Final[Json] = {
-    **_object(task={**_NULLABLE_TEXT, "maxLength": 256}),
-    "type": ["object", "null"],
-    "description": "`task` is Turnout's and is taken out; the rest goes on.",
-}
-_MESSAGES: Final[Json] = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "object", "description": "`role`, `content` and more, as the vendors of this format have it."},
-}
-_FORMAT: Final[Json] = {**_object(type={"type": "string"}), "type": ["object", "null"]}
-_TOKENS: Final[Json] = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "integer"},
-}
-_TEXTS: Final[Json] = {"type": "array", "minItems": 1, "items": {"type": "string"}}
-_SCHEMAS: Final[Json] = {
-    "Anything": {"type": "object"},
-    "Text": {"type": "string"},
-    "Event": {
-        **_object("data", event={"type": "string"}, data={"type": "string"}),
-        "description": "One server-sent event; `data` is a JSON object, or [DONE] after the last.",
-    },
-    "ChatRequest": _object(
-        "model messages",
-        model=_NAME,
-        messages=_MESSAGES,
-        stream=_FLAG,
-        stream_options={**_object(include_usage=_FLAG), "type": ["object", "null"]},
-        max_tokens=_COUNT,
-        max_completion_tokens=_COUNT,
-        tools=_LIST,
-        response_format={**_object("type", type={"type": "string"}), "type": ["object", "null"]},
-        user=_NULLABLE_TEXT,
-        metadata=_METADATA,
-    ),
-    "ChatAnswer": _object(
-        "choices",
-        id=_NULLABLE_TEXT,
-        object=_NULLABLE_TEXT,
-        model=_NULLABLE_TEXT,
-        choices={"type": "array", "items": _object("message", index={"type": "integer"}, message=_object())},
-        usage={"type": ["object", "null"]},
-    ),
-    "MessageRequest": _object(
-        "model messages",
-        model=_NAME,
-        messages=_MESSAGES,
-        stream=_FLAG,
-        max_tokens=_COUNT,
-        tools=_LIST,
-        metadata={**_object(user_id=_NULLABLE_TEXT, task=_METADATA["properties"]["task"]), "type": ["object", "null"]},
-        output_config={**_object(format=_FORMAT), "type": ["object", "null"]},
-        output_format=_FORMAT,
-    ),
-    "MessageAnswer": _object(
-        "type role content",
-        type={"const": "message"},
-        role={"const": "assistant"},
-        content={"type": "array", "items": _object("type", type={"type": "string"})},
-        usage={"type": "object"},
-    ),
-    "EmbeddingRequest": _object(
-        "model input",
-        model=_NAME,
-        input={
-            "description": "A text, texts, tokens, or lists of tokens.",
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                _TEXTS,
-                _TOKENS,
-                {"type": "array", "minItems": 1, "items": _TOKENS},
-            ],
-        },
-        stream={"enum": [False, None]},
-        user=_NULLABLE_TEXT,
-        metadata=_METADATA,
-    ),
-    "EmbeddingAnswer": _object(
-        "data", data={"type": "array", "items": _object("embedding")}, usage={"type": ["object", "null"]}
-    ),
-    "Models": _object(
-        "object data",
-        object={"const": "list"},
-        data={
-            "type": "array",
-            "items": _object(
-                "id object owned_by", id={"type": "string"}, owned_by={"type": "string"}, turnout=_object()
-            ),
-        },
-    ),
-    "Health": _object("status", status={"enum": ["live", "ready", "not_ready"]}),
-    "SetPercent": {
-        **_object("percent", percent={"type": "number", "minimum": 0, "maximum": 100}),
-        "additionalProperties": False,
-    },
-    "Rollout": _object(
-        "name percent tasks candidate",
-        name={"type": "string"},
-        percent={"type": "number"},
-        tasks={"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]},
-        candidate={"type": "object"},
-    ),
-    "Rollouts": _object("rollouts", rollouts={"type": "array", "items": {"$ref": REF.format(name="Rollout")}}),
-    "Quotas": _object("quotas", quotas={"type": "array", "items": {"$ref": REF.format(name="QuotaView")}}),
-    "Cleared": _object("cleared", cleared={"type": "integer", "minimum": 0}),
-    "Explained": _object(
-        "plan text", plan={"type": ["object", "null"]}, text={"type": "array", "items": {"type": "string"}}
-    ),
-    "Configuration": _object(
-        "revision origins",
-        revision={"type": "string"},
-        origins={"type": "object", "additionalProperties": {"type": "string"}},
-    ),
-    "Reloaded": _object(
-        "revision problems",
-        revision={"type": "string"},
-        problems={"type": "array", "items": {"type": "string"}},
-    ),
-    "Error": _object(
-        "error",
-        type={"type": "string", "description": "`error`, as Anthropic's SDKs want it; a vendor's own body may differ."},
-        error=_object(
-            "message",
-            message={"type": "string"},
-            type={"type": ["string", "null"], "description": "The family that OpenAI's SDKs know."},
-            code={"type": ["string", "integer", "null"], "description": "Stable: docs/errors.md lists them."},
-            param=_NULLABLE_TEXT,
-            source={"enum": ["client", "gateway", "upstream"]},
-            request_id={"type": "string"},
-        ),
-    ),
-}
-"""By hand what a client may send and gets; shapes of our own structs are made from them."""
 
 _MEANINGS: Final[Mapping[int, str]] = {
     400: "It cannot be read or makes no sense.",
     401: "No key, or an unknown one.",
-    404: "No such model, task, rollout or trace.",
+    403: "The key may not do this.",
+    404: "No such model, task, rollout, trace, key or person.",
     405: "Another method is asked for.",
     408: "It did not arrive in time.",
-    409: "The request that this Idempotency-Key was first used for is still under way.",
+    409: "The request that this Idempotency-Key was first used for is still under way; or the key was revoked, or is there already.",
     413: "The body is too large.",
     415: "The body is compressed.",
-    422: "The Idempotency-Key is another request's; or the configuration is wrong, and the old one serves on.",
+    422: "The Idempotency-Key is another request's; a field that the route does not take, or a value that it cannot have; or the"
+    " configuration is wrong, and the old one serves on.",
     429: "Every candidate said not now.",
     431: "The headers are too large.",
     502: "The candidates failed.",
@@ -278,7 +172,23 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 def describe() -> bytes:
     """Return the description as JSON. About 3 ms; it is the same as long as the process lives."""
-    _, own = msgspec.json.schema_components((Trace, WhatIf, QuotaView, CacheStats), ref_template=REF)
+    _, own = msgspec.json.schema_components(
+        (
+            Trace,
+            WhatIf,
+            SetKey,
+            QuotaView,
+            CacheStats,
+            KeyForm,
+            KeyChange,
+            Rotation,
+            AdminForm,
+            GivenForm,
+            WorkspaceForm,
+            UserForm,
+        ),
+        ref_template=REF,
+    )
     own["WhatIf"]["anyOf"] = [
         {"required": [name], "properties": {name: {"minLength": 1}}} for name in ("model", "task")
     ]
@@ -298,7 +208,7 @@ def describe() -> bytes:
             "servers": [{"url": "/"}],
             "paths": paths,
             "components": {
-                "schemas": {**own, **_SCHEMAS},
+                "schemas": {**own, **SCHEMAS},
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},
                     "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -336,8 +246,8 @@ def _responses(route: Route) -> Json:
     content = {route.content_type: _schema(route.answer)}
     if route.streams:
         content["text/event-stream"] = _schema("Event")
-    told: dict[str, Any] = {"200": {"description": "As asked.", "content": content}}
-    for status in sorted({*route.errors, *((401,) if route.key else ()), 431}):
+    told: dict[str, Any] = {"201" if route.made else "200": {"description": "As asked.", "content": content}}
+    for status in sorted({*route.errors, *((401, 403) if route.key else ()), 431}):
         is_own = route.answer in {"Health", "Reloaded"} and status in route.errors
         shape = _schema(route.answer if is_own else "Error")
         told[str(status)] = {"description": _MEANINGS[status], "content": {"application/json": shape}}

@@ -14,8 +14,17 @@ from typing import Final
 
 import msgspec
 
+from turnout.core.pricing import format_usd
 from turnout.core.vendor_errors import TRACE_BYTES, quote
-from turnout.errors import GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamRejected
+from turnout.errors import (
+    BudgetExceeded,
+    GatewayError,
+    InvalidRequest,
+    NoCandidate,
+    RateLimited,
+    UpstreamError,
+    UpstreamRejected,
+)
 
 JSON = (b"content-type", b"application/json")
 
@@ -48,6 +57,9 @@ def error_body(error: GatewayError, request_id: str) -> bytes:
         "code": error.code,
         "source": error.source,
     }
+    if isinstance(error, BudgetExceeded) and error.budget:
+        limit_usd = format_usd(error.limit_nano_usd)[1:]
+        told["budget"] = {"name": error.budget, "limit_usd": limit_usd, "resets_at": error.resets_at}
     if request_id:
         told["request_id"] = request_id
     return msgspec.json.encode({"type": "error", "error": told})
@@ -75,6 +87,8 @@ def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-should-retry", b"false"))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, RateLimited):
+        headers += error.headers
     if isinstance(error, InvalidRequest) and error.allow:  # RFC 9110 §15.5.6 asks for it
         headers.append((b"allow", error.allow.encode()))
     return headers

@@ -31,6 +31,30 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Show what vendors allow, what is used of it, and when there will be more.",
         ),
         "cache": ("turnout.cli.cache:cache", "Show what the cache holds and has saved, and empty it."),
+        "keys": ("turnout.cli.keys:keys", "Make, show, change, rotate and revoke the keys that models are asked with."),
+        "users": ("turnout.cli.people:users", "Show and set users: tier, limit, budget, blocked or not."),
+        "workspaces": ("turnout.cli.people:workspaces", "Show and set workspaces: team, limit, budget."),
+        "teams": ("turnout.cli.people:teams", "Show and set teams: limit, budget."),
+        "admins": (
+            "turnout.cli.people:admins",
+            "Make and revoke the keys of those who look at the gateway or change it.",
+        ),
+        "secrets": ("turnout.cli.secrets:secrets", "Keep providers' keys encrypted, each for its own address alone."),
+        "audit": ("turnout.cli.audit:audit", "Show and check who changed what, and what was refused."),
+        "prompts": ("turnout.cli.prompts:prompts", "Show prompts that were kept, without what was personal in them."),
+        "backup": ("turnout.cli.backup:backup", "Write the books into a file, while the gateway runs."),
+        "restore": ("turnout.cli.backup:restore", "Make the books of a backup the books again."),
+        "usage": (
+            "turnout.cli.usage:usage",
+            "Show what was used and what it cost, by day, user, task, model and more.",
+        ),
+        "budget": (
+            "turnout.cli.budget:budget",
+            "Show what budgets have spent, what is left, and which alerts were raised.",
+        ),
+        "ledger": ("turnout.cli.ledger:ledger", "Show, correct and check what each attempt at a vendor cost."),
+        "reconcile": ("turnout.cli.usage:reconcile", "Compare a provider's usage export with the books."),
+        "prices": ("turnout.cli.prices:prices", "Show what models cost, and where that is known from."),
         "simulate": ("turnout.cli.simulate:simulate", "Run a simulated provider as a server of its own."),
     }
 )

@@ -1,17 +1,27 @@
-"""Opens what the commands beside `serve` look into: the config, and the state under TURNOUT_HOME."""
+"""Opens what the commands beside `serve` look into: the config, the state under TURNOUT_HOME, the books, the audit trail."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from turnout.config.environment import Environment
 from turnout.config.load import Loaded, find_config, load
+from turnout.core.redact import redact, secrets_of
 from turnout.errors import StoreError
+from turnout.gateway.audit import Actor, Trail
+from turnout.gateway.clock import SystemClock
+from turnout.gateway.database import database_of
+from turnout.stores import Database
 from turnout.stores.sqlite import SqliteStateStore
+
+T = TypeVar("T")
 
 
 def loaded_config(path: Path | None) -> Loaded:
@@ -32,3 +42,37 @@ def opened_state(path: Path | None) -> Iterator[tuple[Loaded, SqliteStateStore]]
         yield loaded, state
     finally:
         state.close()
+
+
+def in_books(path: Path | None, work: Callable[[Loaded, Database], Awaitable[T]]) -> T:
+    """Open the books as `serve` would, do `work` with them, close them. Raises ConfigError and StoreError."""
+
+    async def opened() -> T:
+        loaded = loaded_config(path)
+        database = database_of(loaded.snapshot)
+        try:
+            await database.open()
+            return await work(loaded, database)
+        finally:
+            await database.close()
+
+    return asyncio.run(opened())
+
+
+def trail_of(loaded: Loaded, database: Database) -> Trail:
+    """Return the audit trail, for what a command changes."""
+    secrets = secrets_of(loaded.snapshot)
+    return Trail(database, SystemClock(), lambda text: redact(text, secrets))
+
+
+def this_person() -> Actor:
+    """Who types the command, as the trail and others are told."""
+    return Actor(f"command {user_name()}", "owner", "this machine")
+
+
+def user_name() -> str:
+    """The name of whoever this process belongs to."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for this user id, as in some containers
+        return "unknown user"

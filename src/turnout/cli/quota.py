@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ import click
 import msgspec
 
 from turnout.cli.remote import ask, options
+from turnout.cli.tables import print_table
 from turnout.core.quota_view import Gauge, QuotaView
 
 _WHAT: Final = (
@@ -44,7 +44,7 @@ def quota(*, url: str | None, path: Path | None, as_json: bool) -> None:
     if not views:
         click.echo("No quota is known. Add one under `quota:` of a provider or a model in turnout.yaml.")
         return
-    _print_table([_HEADS, *(row for view in views for row in _rows(view))])
+    print_table([_HEADS, *(row for view in views for row in _rows(view))], left=2)
     for view in views:
         if view.closed_until is not None:
             click.echo(f"{view.name}: its vendor wants nothing before {_moment(view.closed_until)}.")
@@ -73,14 +73,3 @@ def _cells(gauge: Gauge) -> tuple[str, ...]:
 def _moment(at: float | None) -> str:
     """An instant by this machine's clock and zone, "" for none."""
     return "" if at is None else datetime.fromtimestamp(round(at), UTC).astimezone().strftime("%m-%d %H:%M:%S")
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell; the fixed words to the left, numbers and times to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if at < 2 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())

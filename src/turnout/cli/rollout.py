@@ -6,16 +6,19 @@ restart it still holds. For a gateway elsewhere there is the admin API (docs/rol
 
 from __future__ import annotations
 
-import getpass
 import json
 from pathlib import Path
 
 import click
 
 from turnout.api.admin import describe_rollout, describe_rollouts
-from turnout.cli.opened import opened_state
+from turnout.cli.opened import in_books, opened_state, this_person, trail_of, user_name
+from turnout.config.load import Loaded
+from turnout.core.catalog import Rollout
+from turnout.errors import StoreError
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.overlay import overlaid, set_rollout
+from turnout.stores import Database
 
 
 @click.group()
@@ -34,13 +37,15 @@ _config = click.option("--config", "path", type=click.Path(path_type=Path), help
 def set_percent(name: str, percent: float, path: Path | None, as_json: bool) -> None:
     """Send PERCENT of the users by the candidate arm of rollout NAME. 0 is off; it holds within a second."""
     with opened_state(path) as (loaded, state):
+        before = overlaid(loaded.snapshot, state.rollout_changes()).rollouts.get(name)
         try:
             set_rollout(
-                state, loaded.snapshot, name, percent, at=SystemClock().wall(), by=f"turnout rollout set, {_who()}"
+                state, loaded.snapshot, name, percent, at=SystemClock().wall(), by=f"turnout rollout set, {user_name()}"
             )
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         now = overlaid(loaded.snapshot, state.rollout_changes()).rollouts[name]
+    _write_down(path, before, now)
     if as_json:
         click.echo(json.dumps(describe_rollout(now)))
     else:
@@ -74,16 +79,25 @@ def status(name: str | None, path: Path | None, as_json: bool) -> None:
                 click.echo(f"    {key}: {', '.join(one[key])}")  # type: ignore[arg-type]
 
 
+def _write_down(path: Path | None, before: Rollout | None, now: Rollout) -> None:
+    """Write the change into the audit trail. It holds already: an emergency 0 waits for no database."""
+
+    async def written(loaded: Loaded, database: Database) -> None:
+        was = None if before is None else {"percent": before.percent}
+        trail = trail_of(loaded, database)
+        await trail.write(
+            trail.record(this_person(), "rollout.set", now.name, before=was, after={"percent": now.percent})
+        )
+
+    try:
+        in_books(path, written)
+    except StoreError as error:
+        click.echo(f"It holds, but the audit trail could not be written: {error.message}", err=True)
+
+
 def _arm(told: dict[str, object]) -> str:
     candidate = told["candidate"]
     assert isinstance(candidate, dict)
     if "provider" in candidate:
         return f"the same models by {candidate['provider']}"
     return ", ".join(candidate["models"])
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name for this user id, as in some containers
-        return "unknown user"

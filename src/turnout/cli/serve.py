@@ -33,6 +33,7 @@ from turnout.gateway.keys import open_ring
 from turnout.gateway.logs import Form, log_to_stderr
 from turnout.gateway.ollama import is_answering
 from turnout.gateway.service import Service
+from turnout.gateway.vault import root_key
 from turnout.stores.sqlite import SqliteStateStore
 
 BLOCK_BYTES = 512 * 1024
@@ -49,6 +50,7 @@ def _serve(service: Service, listener: socket.socket, succession: Succession, on
         on_ready()
 
     server = make_server(service, App(service), on_started=begin)
+    _no_core_dumps()
     _calm_collector()
     _calm_allocator()
     raise_descriptor_limit()
@@ -71,6 +73,8 @@ def _supervise(
 ) -> None:
     """Keep workers that serve until told to stop. arguments: of a worker."""
     from turnout.cli.supervisor import TURNOUT, Supervisor
+
+    _no_core_dumps()
 
     def begin() -> None:
         succession.begin(lambda: supervisor.stop(signal.SIGINT))  # of the signals the one without a lame duck
@@ -110,6 +114,14 @@ def _calm_allocator() -> None:
             mallopt(_M_TRIM_THRESHOLD, 2 * BLOCK_BYTES)  # as glibc has it; setting one ends its care for both
 
 
+def _no_core_dumps() -> None:
+    """Leave no copy of the memory on a disk should the process crash: every key in use is in it. Workers inherit it."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def _listener(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
@@ -137,9 +149,11 @@ def _listening(
 
 def _key_for_workers(snapshot: Snapshot, *, renew: bool) -> str:
     """Make the master key that the workers find, if there is none. Return its text if it was made now, else ""."""
-    state = SqliteStateStore(Path(snapshot.server.home) / "state.sqlite3")
+    home, clock = Path(snapshot.server.home), SystemClock()
+    state = SqliteStateStore(home / "state.sqlite3")
     try:
-        return open_ring(state, SystemClock(), snapshot.server.master_key, renew=renew)[1]
+        root = root_key(home, Environment.of_process(), clock)
+        return open_ring(state, clock, snapshot.server.master_key, root, renew=renew)[1]
     finally:
         state.close()
 

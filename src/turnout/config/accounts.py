@@ -3,6 +3,7 @@
 A provider that the file names must be complete: a key that is missing is a problem. Besides, a known vendor whose key
 stands in the environment is configured unasked. A vendor that needs no key (a server on this machine) is configured
 when the file names it, in `providers` or as the provider of a model, or when the gateway found it answering.
+`api_key: stored` means the key that is kept in the books: it is put in when they are open.
 With nothing configured at all, one simulated account serves every model, and a notice says so.
 A key from a vendor's usual variable goes to that vendor's own origin only; elsewhere it must be asked for (RELIABILITY R8).
 """
@@ -26,6 +27,8 @@ from turnout.core.secret import Secret
 from turnout.providers import Vendor
 
 _SIMULATED = "simulated"
+_STORED = "stored"
+"""What `api_key` says where the key was given to `turnout secrets set`. It is no key of anybody's."""
 _MAX_CA_BYTES = 1_000_000
 
 _OURS = frozenset(
@@ -76,7 +79,7 @@ def notices(draft: Draft, built: Mapping[str, Account]) -> list[str]:
     lines = []
     for name, account in built.items():
         origin = draft.origins.get(f"providers.{name}.api_key", "")
-        key = f"key from {origin}" if account.api_key else "no key"
+        key = f"key from {origin}" if account.api_key else "key from the books" if account.is_key_stored else "no key"
         lines.append(f"{name}: {key}" + (f", {account.base_url}" if not account.api_key and account.base_url else ""))
     return lines
 
@@ -134,6 +137,7 @@ def _named(
         plain,
         base_url=base_url,
         api_key=_api_key(draft, path, table, row, base_url),
+        is_key_stored=_is_stored(table),
         names=table.names or plain.names,
         region=table.region or plain.region,
         headers=_headers(draft, path, table.headers or {}),
@@ -142,7 +146,9 @@ def _named(
         ca_file=_ca_file(draft, path, table.ca_file),
     )
     if not draft.has_problem(path):
-        missing = protocols[account.kind].check(account)
+        # Whether a key is there is known once the books are open; all else that may be missing is known now.
+        with_key = msgspec.structs.replace(account, api_key=Secret(_STORED)) if account.is_key_stored else account
+        missing = protocols[account.kind].check(with_key)
         if missing:
             draft.wrong(path, missing, of_key=True)
     return account
@@ -165,6 +171,8 @@ def _base_url(draft: Draft, path: Path, table: schema.ProviderTable, usual: str)
 def _api_key(draft: Draft, path: Path, table: schema.ProviderTable, row: Vendor | None, base_url: str) -> Secret | None:
     """The key: as the file says, else from the vendor's usual variable."""
     at = (*path, "api_key")
+    if _is_stored(table):
+        return None
     if table.api_key is not None:
         try:
             found = resolve(table.api_key, draft.environment, draft.folder)
@@ -187,13 +195,20 @@ def _api_key(draft: Draft, path: Path, table: schema.ProviderTable, row: Vendor 
         return None
     if not key:
         if row.requires_key:
-            what = f"the environment variable {row.key_env} is not set, set it or give an api_key"
+            what = (
+                f"the environment variable {row.key_env} is not set, set it or give an api_key "
+                f"(`stored`: as `turnout secrets set {path[-1]}` keeps it)"
+            )
             draft.wrong(path, what, of_key=True)
         return None
     draft.origins[f"providers.{path[-1]}.api_key"] = row.key_env
     if not is_sendable(Secret(key)):
         draft.wrong_variable(row.key_env, "holds a space, a line break or another character that no key has")
     return Secret(key)
+
+
+def _is_stored(table: schema.ProviderTable) -> bool:
+    return table.api_key is not None and table.api_key.reveal().strip() == _STORED
 
 
 def origin_of(address: str) -> tuple[str, str | None, int]:

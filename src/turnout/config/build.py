@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from turnout import policies, providers
-from turnout.config import accounts, choices, models, quotas, rollouts, semantic, settings
+from turnout.config import accounts, books, choices, models, prices, quotas, rollouts, rules, semantic, settings
 from turnout.config.draft import Draft
 from turnout.config.problems import refuse
 from turnout.config.revision import revision_of
@@ -27,6 +27,8 @@ def build(draft: Draft, *, answering: Iterable[str] = ()) -> Snapshot:
     built_tasks = choices.tasks(draft, built_models, known)
     server, retry, breaker = settings.server(draft), settings.retry(draft), settings.breaker(draft)
     cache = settings.cache(draft)
+    tiers, limits, budgets = rules.tiers(draft), rules.limits(draft), rules.budgets(draft)
+    ledger, alerts, privacy = books.ledger(draft), books.alerts(draft), books.privacy(draft)
     if accounts.is_all_simulated(draft, built_accounts):
         built_models = _simulated(built_models, built_accounts)
     built_quotas = quotas.quotas(draft, built_accounts, built_models)
@@ -49,6 +51,13 @@ def build(draft: Draft, *, answering: Iterable[str] = ()) -> Snapshot:
         default_fallbacks=default_fallbacks,
         quotas=built_quotas,
         cache=cache,
+        tiers=tiers,
+        limits=limits,
+        budgets=budgets,
+        ledger=ledger,
+        alerts=alerts,
+        privacy=privacy,
+        list_prices=prices.list_prices(draft, built_accounts),
         origins=draft.origins,
     )
     return msgspec.structs.replace(snapshot, revision=revision_of(snapshot))

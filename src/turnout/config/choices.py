@@ -59,8 +59,19 @@ def tasks(draft: Draft, models: Mapping[str, Model], policies: Collection[str]) 
             priority=table.priority or "medium",
             cache_s=table.cache,
             semantic=semantic(draft, defined, path, models),
+            masks=_masks(draft, defined),
         )
     return built
+
+
+def _masks(draft: Draft, defined: Defined[schema.TaskTable]) -> frozenset[str]:
+    """What leaves as a placeholder."""
+    written = defined.table.mask
+    if written is None or isinstance(written, str):
+        return frozenset([written] if written else [])
+    if not written:
+        draft.wrong(("tasks", defined.name, "mask"), "is empty, name kinds, say all, or leave it out")
+    return frozenset(one for one in written if one)
 
 
 def aliases(draft: Draft) -> dict[str, str]:

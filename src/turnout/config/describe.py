@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from turnout.config.describe_rules import rules
 from turnout.core.catalog import (
     Account,
     CacheRule,
@@ -23,7 +24,7 @@ from turnout.core.catalog import (
 )
 from turnout.core.redact import HIDDEN
 
-_BY_ITEM = frozenset({"models", "routes", "tasks", "aliases"})
+_BY_ITEM = frozenset({"models", "routes", "tasks", "aliases", "tiers", "limits", "budgets"})
 """Sections whose entries come whole from one place: a line each is enough."""
 
 
@@ -80,6 +81,7 @@ def effective(snapshot: Snapshot) -> dict[str, object]:
         "tasks": {name: _task(one) for name, one in snapshot.tasks.items()},
         "aliases": dict(snapshot.aliases),
         "rollouts": {name: _rollout(one) for name, one in snapshot.rollouts.items()},
+        **rules(snapshot),
     }
 
 
@@ -109,7 +111,7 @@ def _account(account: Account, usual: Timeouts, quota: Quota | None) -> dict[str
         "kind": account.kind,
         "vendor": account.vendor or None,
         "base_url": account.base_url or None,
-        "api_key": HIDDEN if account.api_key else None,
+        "api_key": "stored" if account.is_key_stored else HIDDEN if account.api_key else None,
         "names": account.names,
         "region": account.region or None,
         "headers": dict.fromkeys((name for name, _ in account.headers), HIDDEN),
@@ -143,7 +145,7 @@ def _model(model: Model, quota: Quota | None) -> dict[str, object]:
     return {
         "provider": model.provider,
         "id": model.id,
-        "price": _price(model.price),
+        "price": price_told(model.price),
         "context": model.context_tokens,
         "max_output": model.max_output_tokens,
         "can": None if model.can is None else sorted(model.can),
@@ -160,7 +162,7 @@ def _route(route: Route) -> dict[str, object]:
     return {
         "policy": route.policy,
         "models": _models(route.models, route.weights),
-        "price_ceiling": _price(route.price_ceiling),
+        "price_ceiling": price_told(route.price_ceiling),
         "regions": sorted(route.regions),
         "max_retries": route.max_retries,
     }
@@ -181,7 +183,7 @@ def _task(task: Task) -> dict[str, object]:
         "policy": task.policy,
         "models": _models(task.models, task.weights),
         "because": task.because or None,
-        "price_ceiling": _price(task.price_ceiling),
+        "price_ceiling": price_told(task.price_ceiling),
         "needs": sorted(task.needs),
         "regions": sorted(task.regions),
         "max_retries": task.max_retries,
@@ -191,6 +193,7 @@ def _task(task: Task) -> dict[str, object]:
         "priority": task.priority,
         "cache": task.cache_s,
         "semantic": None if task.semantic is None else _semantic(task.semantic),
+        "mask": "all" if "all" in task.masks else sorted(task.masks),
     }
 
 
@@ -217,18 +220,28 @@ def _models(names: Sequence[str], weights: Sequence[float]) -> object:
     return dict(zip(names, weights, strict=True)) if weights else list(names)
 
 
-def _price(price: Price | None) -> object:
+def price_told(price: Price | None) -> object:
+    """A price as the file would say it: a table, `free`, or None if it is not known."""
     if price is None:
         return None
     if price.is_free:
         return "free"
-    parts = {
+    longer = [{"above": above, **_kinds(one)} for above, one in price.longer]
+    return {**_kinds(price), **({"long": longer} if longer else {})}
+
+
+def _kinds(price: Price) -> dict[str, object]:
+    kinds = {
         "input": price.input,
         "output": price.output,
         "cached_input": price.cache_read_input,
         "cache_write": price.cache_write_input,
+        "cache_write_1h": price.cache_write_1h_input,
+        "image_input": price.image_input,
+        "reasoning": price.reasoning_output,
+        "image_output": price.image_output,
     }
-    return {name: nano / 1000 for name, nano in parts.items() if nano is not None}
+    return {name: nano / 1000 for name, nano in kinds.items() if nano is not None}
 
 
 # ── lines ──
@@ -254,7 +267,7 @@ def _said(item: object) -> object:
 def _flow(value: object) -> str:
     """A value as YAML's flow style writes it, near enough to be read."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items() if inner is not None) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow(inner) for inner in value) + "]"
     if isinstance(value, bool):

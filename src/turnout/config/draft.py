@@ -59,6 +59,7 @@ class Draft:
         self.origins: dict[str, str] = {}
         self.notices: list[str] = []
         self.watched: list[FilePath] = []
+        self.stale_at: float | None = None
         self._shipped = shipped
         self.kinds: dict[str, Kind] = {}
         self._mine: dict[str, Kind] = {}
@@ -97,6 +98,12 @@ class Draft:
         """The default fallbacks and where they are said."""
         layer = self.user if self.user.table.fallbacks is not None or self._is_bare else self._shipped
         return layer.table.fallbacks or [], layer.document
+
+    @property
+    def tiers(self) -> dict[str, schema.TierTable]:
+        """Every tier: as the user's file says it, else as shipped."""
+        shipped = {} if self._is_bare else self._shipped.table.tiers or {}
+        return {**shipped, **(self.user.table.tiers or {})}
 
     @property
     def safe_tools(self) -> schema.Texts:

@@ -1,4 +1,4 @@
-"""Holds the process's environment as a value: the only reader of os.environ.
+"""Holds the process's environment as a value: the only reader of os.environ; and what time it is, for prices that have a day.
 
 A variable that is set to nothing counts as not set (compose files pass `NAME=`), but for TURNOUT_MASTER_KEY, where
 nothing would be a key. Values never print.
@@ -7,17 +7,19 @@ nothing would be a key. Values never print.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 
 class Environment:
-    """Variables by name; tests make one from a dict."""
+    """Variables by name; tests make one from a dict. wall: Unix seconds, where it is not to be this machine's time."""
 
-    __slots__ = ("_variables",)
+    __slots__ = ("_variables", "_wall")
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], wall: float | None = None) -> None:
         self._variables = dict(variables)
+        self._wall = wall
 
     @classmethod
     def of_process(cls) -> Environment:
@@ -35,6 +37,11 @@ class Environment:
     def beginning_with(self, prefix: str) -> list[str]:
         """Names of the variables that begin so and hold something, by alphabet."""
         return sorted(name for name, text in self._variables.items() if name.startswith(prefix) and text)
+
+    @property
+    def wall(self) -> float:
+        """Unix seconds."""
+        return time.time() if self._wall is None else self._wall
 
     @property
     def home(self) -> Path:

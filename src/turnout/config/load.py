@@ -26,12 +26,14 @@ class Loaded(msgspec.Struct, frozen=True):
 
     notices: a line each, for the start's log. watched_files: what to load again for when it changes: the config file,
     files that hold keys, certificates. ollama: whether a local Ollama was said to answer.
+    stale_at: Unix seconds from which it has to be loaded again, because a vendor's price changes then; None for never.
     """
 
     snapshot: Snapshot
     notices: tuple[str, ...] = ()
     watched_files: tuple[Path, ...] = ()
     ollama: bool = False
+    stale_at: float | None = None
 
 
 def find_config(given: Path | None, environment: Environment) -> Path | None:
@@ -51,7 +53,7 @@ def load(path: Path | None, environment: Environment, *, ollama: bool = False) -
     draft = Draft(_layer(document), _layer(shipped()), environment, folder, vendors())
     snapshot = build(draft, answering=("ollama",) if ollama else ())
     watched = (() if path is None else (path,)) + tuple(draft.watched)
-    return Loaded(snapshot, tuple(draft.notices), watched, ollama)
+    return Loaded(snapshot, tuple(draft.notices), watched, ollama, draft.stale_at)
 
 
 def shipped() -> Document:

@@ -1,7 +1,8 @@
 """Builds the models: each a public name for one provider's model, with what it costs, holds and can do.
 
 What a user's entry does not say about price, window and abilities is taken from the shipped entry for the same vendor's
-model, so a known model needs no price. Nothing else is taken over: an entry replaces the shipped one of its name.
+model; a price that neither says is the list's (config/prices.py). So a known model needs no price. Nothing else is taken
+over: an entry replaces the shipped one of its name.
 `fallbacks` are flat orders, used one level deep and never followed on, so two models may name each other.
 """
 
@@ -14,7 +15,9 @@ import msgspec
 from turnout.config import schema
 from turnout.config.accounts import known_providers, vendor_of
 from turnout.config.draft import Defined, Draft
+from turnout.config.prices import listed_price
 from turnout.config.problems import Path, suggestion
+from turnout.config.settings import laid_over
 from turnout.core.catalog import FREE, Model, Price
 
 
@@ -52,11 +55,25 @@ def price(table: schema.Free | schema.PriceTable | schema.CeilingTable | None) -
     """A price or a ceiling as the file says it; None if it says nothing."""
     if table is None or isinstance(table, str):
         return FREE if table else None
-    return Price(
-        input=table.input or 0,
-        output=table.output or 0,
-        cache_read_input=getattr(table, "cached_input", None),
-        cache_write_input=getattr(table, "cache_write", None),
+    if isinstance(table, schema.CeilingTable):
+        return Price(input=table.input or 0, output=table.output or 0)
+    written = [] if table.long is None else table.long if isinstance(table.long, list) else [table.long]
+    longer = {one.above: _kinds(one) for one in written if one is not None and one.above is not None}
+    return msgspec.structs.replace(_kinds(table), longer=tuple(sorted(longer.items(), key=lambda step: step[0])))
+
+
+def _kinds(table: schema.KindsTable) -> Price:
+    return laid_over(
+        Price(),
+        table,
+        input="input",
+        output="output",
+        cache_read_input="cached_input",
+        cache_write_input="cache_write",
+        cache_write_1h_input="cache_write_1h",
+        image_input="image_input",
+        reasoning_output="reasoning",
+        image_output="image_output",
     )
 
 
@@ -73,11 +90,13 @@ def _model(draft: Draft, defined: Defined[schema.ModelTable], provider: str) -> 
             of_key=True,
         )
     can = table.can if table.can is not None else known.can if known else None
+    id_ = table.id or (known.id if known else None) or defined.name
+    said = price(table.price if table.price is not None else known.price if known else None)
     return Model(
         name=defined.name,
         provider=provider,
-        id=table.id or (known.id if known else None) or defined.name,
-        price=price(table.price if table.price is not None else known.price if known else None),
+        id=id_,
+        price=listed_price(draft, defined.name, vendor_of(draft, provider), id_, mode) if said is None else said,
         context_tokens=table.context or (known.context if known else None),
         max_output_tokens=table.max_output or (known.max_output if known else None),
         can=None if can is None else frozenset(one for one in can if one),

@@ -20,7 +20,7 @@ def revision_of(snapshot: Snapshot) -> str:
     # Candidates follow from models, accounts and rollouts.
     server = msgspec.structs.replace(snapshot.server, home="")
     content = msgspec.structs.replace(
-        snapshot, revision="", server=server, origins={}, candidates={}, rollouts=rollouts
+        snapshot, revision="", server=server, origins={}, candidates={}, rollouts=rollouts, list_prices={}
     )
     data = msgspec.json.encode(content, enc_hook=_plain, order="deterministic")
     return hashlib.blake2b(data, digest_size=6, person=b"turnout-revision").hexdigest()

@@ -100,12 +100,18 @@ def with_base_url(snapshot: Snapshot, account: str, base_url: str, api_key: Secr
     """The snapshot with an account at another address: where the gateway started a local model, and the key that only
     the two know. The revision stays: port and key are made anew at every start, they are not the configuration's.
     """
-    moved = msgspec.structs.replace(snapshot.accounts[account], base_url=base_url, api_key=api_key)
+    return with_account(
+        snapshot, msgspec.structs.replace(snapshot.accounts[account], base_url=base_url, api_key=api_key)
+    )
+
+
+def with_account(snapshot: Snapshot, account: Account) -> Snapshot:
+    """The snapshot with `account` in the place of the one of its name, by which its candidates are asked from now on."""
     changed = {
-        pair: msgspec.structs.replace(one, account=moved) if pair[1] == account else one
+        pair: msgspec.structs.replace(one, account=account) if pair[1] == account.name else one
         for pair, one in snapshot.candidates.items()
     }
-    return msgspec.structs.replace(snapshot, accounts={**snapshot.accounts, account: moved}, candidates=changed)
+    return msgspec.structs.replace(snapshot, accounts={**snapshot.accounts, account.name: account}, candidates=changed)
 
 
 # ── from the file ──

@@ -41,7 +41,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9A-Fa-f:.]{2,45}(%[A-Z
 def text(written: str) -> str:
     """Any text; `${NAME}` is refused, because only keys and addresses may come from the environment."""
     if "${" in written:
-        raise ValueError("${…} is read only in api_key, master_key, base_url and valkey.url, write the value itself")
+        raise ValueError("${…} is read only in api_key and other secrets, and in addresses; write the value itself")
     if not written.strip():
         raise ValueError("is empty, write a text or leave the key out")
     return written

@@ -8,12 +8,15 @@ What the names in it refer to, and whether they exist, is decided by config/buil
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from turnout.config import scalars
+from turnout.config import amounts, scalars
 from turnout.core.catalog import Priority
+from turnout.core.privacy.kinds import KINDS
+from turnout.core.rules import Period
 from turnout.core.secret import Secret
 
 
@@ -47,6 +50,11 @@ Allowed = Annotated[int, Leaf(scalars.allowance)]
 Share = Annotated[float, Leaf(scalars.share)]
 NoQuota = Annotated[Literal["none", "learn"], Leaf(scalars.choice("none", "learn"))]
 All = Annotated[Literal["all"], Leaf(scalars.choice("all"))]
+Dollars = Annotated[int, Leaf(amounts.dollars)]
+Spend = Annotated[tuple[int, Period], Leaf(amounts.spend)]
+Kinds = list[Annotated[str, Leaf(scalars.choice(*KINDS))] | None]
+ScopeText = Annotated[str, Leaf(amounts.scope)]
+"""The key of a rule; `config/rules.py` reads it again for its parts."""
 
 
 class Table(msgspec.Struct):
@@ -117,14 +125,31 @@ class ProviderTable(Table):
     quota: NoQuota | AccountQuotaTable | None = None
 
 
-class PriceTable(Table):
-    """USD per million tokens."""
+class KindsTable(Table):
+    """USD per million tokens, by kind of token."""
 
-    REQUIRED = ("input",)
     input: Usd | None = None
     output: Usd | None = None
     cached_input: Usd | None = None
     cache_write: Usd | None = None
+    cache_write_1h: Usd | None = None
+    image_input: Usd | None = None
+    reasoning: Usd | None = None
+    image_output: Usd | None = None
+
+
+class LongTable(KindsTable):
+    """What a request with more input than `above` costs, all of it."""
+
+    REQUIRED = ("above", "input")
+    above: Tokens | None = None
+
+
+class PriceTable(KindsTable):
+    """What a model costs."""
+
+    REQUIRED = ("input",)
+    long: LongTable | list[LongTable | None] | None = None
 
 
 class CeilingTable(Table):
@@ -191,6 +216,7 @@ class TaskTable(Table):
     priority: Asked | None = None
     cache: Kept | None = None
     semantic: SemanticTable | None = None
+    mask: All | Kinds | None = None
 
 
 class ArmTable(Table):
@@ -252,6 +278,79 @@ class ValkeyTable(Table):
     url: SecretText | None = None
 
 
+class RatesTable(Table):
+    """What a caller may ask."""
+
+    requests_per_minute: Allowed | None = None
+    tokens_per_minute: Allowed | None = None
+    at_once: Allowed | None = None
+
+
+class TierTable(RatesTable):
+    """What every user of a tier gets, on their own."""
+
+    budget: Spend | None = None
+
+
+class BudgetTable(Table):
+    """Money for a period."""
+
+    REQUIRED = ("limit",)
+    limit: Dollars | None = None
+    soft: Dollars | None = None
+    period: Annotated[Period, Leaf(amounts.period)] | None = None
+    zone: Annotated[str, Leaf(amounts.zone)] | None = None
+    starts: Annotated[date, Leaf(amounts.day)] | None = None
+    hard: Truth | None = None
+    alerts: list[Annotated[float, Leaf(amounts.alert_share)] | None] | None = None
+
+
+class LedgerTable(Table):
+    """Where the books are, and how much they survive."""
+
+    url: SecretText | None = None
+    durability: Annotated[Literal["group", "strict"], Leaf(scalars.choice("group", "strict"))] | None = None
+    when_full: Annotated[Literal["refuse", "continue"], Leaf(scalars.choice("refuse", "continue"))] | None = None
+    keep: Annotated[int, Leaf(amounts.days)] | None = None
+    archive: Annotated[Literal["csv", "parquet"], Leaf(scalars.choice("csv", "parquet"))] | None = None
+
+
+class WebhookTable(Table):
+    """Where alerts are posted, and what signs them."""
+
+    REQUIRED = ("url", "secret")
+    url: SecretText | None = None
+    secret: SecretText | None = None
+
+
+class MailTable(Table):
+    """Who gets alerts by e-mail, and by which server."""
+
+    REQUIRED = ("to", "sender", "host")
+    to: list[Annotated[str, Leaf(amounts.mail_address)] | None] | None = None
+    sender: Annotated[str, Leaf(amounts.mail_address)] | None = None
+    host: Annotated[str, Leaf(scalars.host)] | None = None
+    port: Annotated[int, Leaf(scalars.whole(1, 65_535))] | None = None
+    user: Text | None = None
+    password: SecretText | None = None
+    tls: Annotated[Literal["starttls", "tls", "none"], Leaf(scalars.choice("starttls", "tls", "none"))] | None = None
+
+
+class AlertsTable(Table):
+    """Who is told of budgets."""
+
+    webhook: WebhookTable | None = None
+    mail: MailTable | None = None
+
+
+class PrivacyTable(Table):
+    """What is kept of prompts, and what is taken out of them."""
+
+    prompts: Annotated[Literal["none", "redacted"], Leaf(scalars.choice("none", "redacted"))] | None = None
+    keep: Annotated[float, Leaf(amounts.span)] | None = None
+    kinds: All | Kinds | None = None
+
+
 class ConfigTable(Table):
     """The whole file. Keys that begin with `x-` are the reader's own (a place for anchors)."""
 
@@ -270,3 +369,9 @@ class ConfigTable(Table):
     traces: TracesTable | None = None
     cache: CacheTable | None = None
     valkey: ValkeyTable | None = None
+    tiers: dict[AccountName, TierTable] | None = None
+    limits: dict[ScopeText, RatesTable] | None = None
+    budgets: dict[ScopeText, Spend | BudgetTable | list[Spend | BudgetTable | None]] | None = None
+    ledger: LedgerTable | None = None
+    alerts: AlertsTable | None = None
+    privacy: PrivacyTable | None = None

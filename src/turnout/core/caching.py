@@ -211,13 +211,16 @@ _NAMES = re.compile(rb'"name": ?"((?:[^"\\]|\\.)*+)"')
 _CALLS = re.compile(rb'"(?:tool_calls|function_call)": ?[\[{]|"type": ?"(?:[a-z_]*_)?tool_use"')
 
 
-def flaw(call: Call, body: bytes, safe_tools: frozenset[str]) -> str:
+def flaw(call: Call, body: bytes, safe_tools: frozenset[str], reason: str = "") -> str:
     """Return why this answer, which ended well, is not to be given again, "" if it may be. Never raises.
 
-    body: whole or a stream, in the client's format. safe_tools: whose calls may be repeated. O(bytes): 2 µs for a whole
-    answer of 1 KB; for a stream 10 µs, and where there are tools 4 µs a KB.
+    body: whole or a stream, in the client's format. safe_tools: whose calls may be repeated. reason: why it ended, as far as
+    that is known, which is enough for one answer without tools. Else O(bytes): 2 µs for a whole answer of 1 KB; for a stream
+    10 µs, and where there are tools 4 µs a KB.
     """
     if call.kind == "embedding":
+        return ""
+    if reason in _SAYING and not call.tools and "functions" not in call.fields and "n" not in call.fields:
         return ""
     if call.stream:
         # Of several answers each has its reason; else the last one counts, and stands at the end.

@@ -21,17 +21,54 @@ Priority = Literal["high", "medium", "low"]
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Nano-dollars per token. None for a kind that the vendor does not price apart (it then costs as `input`)."""
+    """Nano-dollars per token. None for a kind that the vendor does not price apart: it then costs as `input` or `output`,
+    a write kept for an hour as `cache_write_input`.
+
+    longer: (tokens, price) in ascending order: a request with more input than that costs, all of it, as said there.
+    """
 
     input: int = 0
     output: int = 0
     cache_read_input: int | None = None
     cache_write_input: int | None = None
+    cache_write_1h_input: int | None = None
+    image_input: int | None = None
+    reasoning_output: int | None = None
+    image_output: int | None = None
+    longer: tuple[tuple[int, Price], ...] = ()
+
+    @property
+    def dearest_input(self) -> int:
+        """The most that a token of input may cost, of any kind, up to the first threshold."""
+        most = self.input
+        for kind in (self.cache_read_input, self.cache_write_input, self.cache_write_1h_input, self.image_input):
+            if kind is not None and kind > most:
+                most = kind
+        return most
+
+    @property
+    def dearest_output(self) -> int:
+        """The most that a token of output may cost, of any kind, up to the first threshold."""
+        most = self.output
+        for kind in (self.reasoning_output, self.image_output):
+            if kind is not None and kind > most:
+                most = kind
+        return most
 
     @property
     def is_free(self) -> bool:
         """Whether nothing about this model costs."""
-        return not (self.input or self.output or self.cache_read_input or self.cache_write_input)
+        return not (  # asked for every attempt: no list is made here
+            self.input
+            or self.output
+            or self.longer
+            or self.cache_read_input
+            or self.cache_write_input
+            or self.cache_write_1h_input
+            or self.image_input
+            or self.reasoning_output
+            or self.image_output
+        )
 
 
 FREE = Price()
@@ -58,6 +95,8 @@ class Account(msgspec.Struct, frozen=True):
     names: how a model of another account is called here, a template over {provider} and {id} (a LiteLLM proxy's names).
     quirks: the row's data for the encoder, as plain values.
     headers: extra headers that config asks for, in order.
+    is_key_stored: its key is kept in the books, sealed for this base_url (`api_key: stored`); config has api_key None then,
+    and `gateway/vault.py` puts it in. Without it nobody is asked there. key_problem: why it is not there, a whole clause.
     """
 
     name: str
@@ -72,6 +111,8 @@ class Account(msgspec.Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     proxy_url: str = ""
     ca_file: str = ""
+    is_key_stored: bool = False
+    key_problem: str = ""
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -298,6 +339,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     revision: a short hash of the content; two equal configs have equal revisions.
     aliases: name → model, route or task name. candidates: by (model name, account name), for every pair a plan can need.
+    list_prices: account → vendor's id, in lower case → what is listed for it, for models that a request names as ACCOUNT/ID.
     origins: dotted key → where its value came from, for `turnout check`.
     """
 
@@ -322,4 +364,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     ledger: LedgerRule = IN_SQLITE
     alerts: AlertRule = NO_ALERTS
     privacy: PrivacyRule = NO_PROMPTS
+    list_prices: Mapping[str, Mapping[str, Price]] = {}
     origins: Mapping[str, str] = {}

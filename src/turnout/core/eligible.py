@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from turnout.core.catalog import Candidate, Price, Priority, SemanticRule
+from turnout.core.principal import EVERYTHING, NOBODY, Grant, Who
 
 CHECKED = frozenset({"tools", "vision", "json"})
 """Needs that are looked for in Model.can. "stream" and "embeddings" are fields of a model; other words are labels."""
@@ -26,6 +27,7 @@ overflow and goes to a larger window, so passing over too much is the worse mist
 
 Code = Literal[
     "not_configured",
+    "no_key",
     "price",
     "unpriced",
     "region",
@@ -38,6 +40,8 @@ Code = Literal[
     "resting",
     "cut",
     "format",
+    "budget",
+    "grant",
 ]
 
 
@@ -49,6 +53,7 @@ class Ask(msgspec.Struct):
     workspace: whose cache and whose share; "" is one too. priority: "" if the task is to say. timeout_s: how long the
     client waits, None if it does not say. by: Unix seconds by when a job must be done, which may wait until then; None
     for what is wanted now. cache_control: the request's header as it came.
+    grant: what the asker is narrowed to. who: whom limits and budgets count it for; its task and model are not known yet.
     """
 
     name: str
@@ -67,6 +72,8 @@ class Ask(msgspec.Struct):
     timeout_s: float | None = None
     by: float | None = None
     cache_control: str = ""
+    grant: Grant = EVERYTHING
+    who: Who = NOBODY
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -90,6 +97,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     is_hedged, is_continued: what may be done for the answer; priority: of its wait (see catalog.Task).
     cache_s: how long answers are kept, 0 for not at all; semantic: whether one serves other wordings too.
+    masks: kinds of personal data that leave as placeholders.
     """
 
     place: str = ""
@@ -101,27 +109,39 @@ class Terms(msgspec.Struct, frozen=True):
     priority: Priority = "medium"
     cache_s: float = 0.0
     semantic: SemanticRule | None = None
+    masks: frozenset[str] = frozenset()
 
 
 def describe_price(price: Price) -> str:
-    """Return "free" or "$0.15 in, $0.6 out per million tokens" (1 nano-dollar a token is $0.001 a million). O(1)."""
+    """Return "free" or "$0.15 in, $0.6 out per million tokens" (1 nano-dollar a token is $0.001 a million). O(1).
+
+    What some kind of token costs beyond that (written to a cache, reasoned) is told behind it: "$3 (up to $3.75) in, …".
+    """
     if price.is_free:
         return "free"
-    return f"${price.input / 1000:g} in, ${price.output / 1000:g} out per million tokens"
+    sides = ((price.input, price.dearest_input, "in"), (price.output, price.dearest_output, "out"))
+    told = (
+        f"${usual / 1000:g}{'' if usual == most else f' (up to ${most / 1000:g})'} {way}" for usual, most, way in sides
+    )
+    return ", ".join(told) + " per million tokens"
 
 
 def is_within(price: Price, ceiling: Price) -> bool:
     """Return whether no token of `price` costs more than `ceiling` allows for its side. O(1).
 
-    Cached tokens are input. FREE as a ceiling refuses anything that costs.
+    Cached tokens and images are input, reasoning is output. Long requests may cost more than is looked at here (Price.longer).
+    FREE as a ceiling refuses anything that costs.
     """
-    dearest = max(price.input, price.cache_read_input or 0, price.cache_write_input or 0)
-    return dearest <= ceiling.input and price.output <= ceiling.output
+    return price.dearest_input <= ceiling.input and price.dearest_output <= ceiling.output
 
 
 def refusal(candidate: Candidate, terms: Terms) -> Filtered | None:
     """Return why `candidate` can never serve under `terms`, or None. O(needs), never raises."""
     model, account = candidate.model, candidate.account
+    if account.is_key_stored and account.api_key is None:
+        return Filtered(
+            model.name, account.name, "no_key", account.key_problem or "waits for its stored key to be read"
+        )
     if terms.ceiling is not None:
         if candidate.price is None:
             detail = f"has no known price, and {terms.place}.price_ceiling stands"
@@ -154,6 +174,28 @@ def misfit(candidate: Candidate, ask: Ask) -> Filtered | None:
         detail = f"holds {window} tokens, the request has about {ask.input_tokens}"
         return Filtered(model.name, account.name, "context", f"{detail} and wants {output} more" if output else detail)
     return None
+
+
+def ungranted(candidate: Candidate, grant: Grant, names: frozenset[str]) -> Filtered | None:
+    """Return why `grant` leaves no room for `candidate`, or None. names: all that lead to its model. O(grant), never raises."""
+    model, account = candidate.model, candidate.account
+    region, ceiling = account.region or model.region, grant.price_ceiling
+    detail = ""
+    if grant.models and grant.models.isdisjoint(names):
+        detail = f"is not granted to this key, which may ask {listed(grant.models)}"
+    elif ceiling is not None and candidate.price is None:
+        detail = "has no known price, and this key has a price ceiling"
+    elif ceiling is not None and candidate.price is not None and not is_within(candidate.price, ceiling):
+        detail = f"costs {describe_price(candidate.price)}; this key's price ceiling is {describe_price(ceiling)}"
+    elif grant.regions and region not in grant.regions:
+        detail = f"is in {region or 'an unknown region'}; this key may ask in {listed(grant.regions)}"
+    return Filtered(model.name, account.name, "grant", detail) if detail else None
+
+
+def listed(names: frozenset[str], most: int = 10) -> str:
+    """Return names for a sentence, no more than `most` of them. O(names)."""
+    shown = sorted(names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
 def _inability(candidate: Candidate, needs: frozenset[str], why: str) -> Filtered | None:

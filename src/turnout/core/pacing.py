@@ -66,6 +66,10 @@ class Demand:
         self.tick(at)
         self._count += count
 
+    def more(self) -> None:
+        """One more call is wanted, a moment after the last that was `asked` for: an hour that ended meanwhile may have it."""
+        self._count += 1
+
     def tick(self, at: float) -> None:
         """Close the hours that have ended. An hour without a call is one in which nothing was asked for."""
         hour = int(at)

@@ -10,6 +10,8 @@
 Rules. A failure is a value: ModelNotFound, InvalidRequest, or NoCandidate that names everybody and why.
 The candidate arm's choices come first and the control arm's after them: when every candidate of the new arm fails, the
 old arm answers. An arm where nobody is well is not begun while the other has somebody.
+A grant narrows who may serve the asker: everybody else is filtered, and if nobody is left then, that is PermissionDenied, which
+no SDK repeats; as is a model that was named and is not granted.
 Nobody is ejected for good: when all rest, those whose rest ends first are tried; when all cool down, the one that is done
 first, alone, since each refusal counts against a quota.
 Nothing here reads a clock, draws or remembers: the same arguments give the same Plan.
@@ -25,12 +27,13 @@ from operator import itemgetter
 import msgspec
 
 from turnout.core.contracts import Policy
-from turnout.core.eligible import Ask, Choice, Code, Filtered, Terms, misfit
+from turnout.core.eligible import Ask, Choice, Code, Filtered, Terms, listed, misfit, ungranted
 from turnout.core.health import HealthView
+from turnout.core.principal import EVERYTHING
 from turnout.core.rollout import Arm
 from turnout.core.rollout import arm as choose_arm
 from turnout.core.targets import Index, Line, Target, find, make_line, stand_ins
-from turnout.errors import GatewayError, NoCandidate
+from turnout.errors import GatewayError, NoCandidate, PermissionDenied
 
 __all__ = ["Ask", "Choice", "Filtered", "HealthView", "Index", "Plan", "larger", "plan"]
 
@@ -82,6 +85,10 @@ def plan(
     target = find(index, ask)
     if isinstance(target, GatewayError):
         return target
+    tasks = ask.grant.tasks
+    if tasks and target.task not in tasks:
+        what = f"this key may not ask for {target.label}" if target.task else "this key asks for tasks only"
+        return PermissionDenied(f"{what}: its tasks are {listed(tasks)}.", param="task")
     policy = policies[target.policy]
     arm: Arm = "control"
     name = reason = ""
@@ -130,7 +137,7 @@ def larger(plan: Plan, failed: Choice, tried: Sequence[Choice], ask: Ask, index:
     room = {arm: plan.max_retries + 1 - sum(choice.arm == arm for choice in tried) for arm in ("control", "candidate")}
     seen = {choice.candidate.key for choice in tried}
     out: list[Choice] = []
-    for choice in (*(one for one in stand if misfit(one.candidate, ask) is None), *left):
+    for choice in (*(one for one in stand if _unfit(one, ask, index) is None), *left):
         if choice.candidate.key not in seen and room[choice.arm] > 0:
             seen.add(choice.candidate.key)
             room[choice.arm] -= 1
@@ -149,7 +156,7 @@ def _arrange(
 ) -> _Arranged:
     """Judge one arm's candidates for this request, order them, and part them by health. chance: draw and now."""
     draw, now = chance
-    if not line.takes(ask):
+    if ask.grant is not EVERYTHING or not line.takes(ask):
         line = _fitting(line, target, ask, index)
     out = _Arranged()
     out.filtered = line.filtered
@@ -177,7 +184,7 @@ def _fitting(line: Line, target: Target, ask: Ask, index: Index) -> Line:
     filtered = list(line.filtered)
     taken = set(line.by_key)
     for at, choice in enumerate(line.choices):
-        why = misfit(choice.candidate, ask)
+        why = _unfit(choice, ask, index)
         if why is not None:
             filtered.append(why)
             if target.model and at == 0 and why.code != "context":
@@ -185,7 +192,7 @@ def _fitting(line: Line, target: Target, ask: Ask, index: Index) -> Line:
         instead = [choice] if why is None else []
         if why is not None and why.code == "context":
             for one in stand_ins(index.snapshot, choice, target.terms):
-                unfit = one if isinstance(one, Filtered) else misfit(one.candidate, ask)
+                unfit = one if isinstance(one, Filtered) else _unfit(one, ask, index)
                 if unfit is not None:
                     filtered.append(unfit)
                 elif isinstance(one, Choice) and one.candidate.key not in taken:
@@ -194,6 +201,17 @@ def _fitting(line: Line, target: Target, ask: Ask, index: Index) -> Line:
         choices += instead
         weights += [line.weights[at]] * len(instead) if line.weights else []
     return make_line(choices, weights, filtered)
+
+
+def _unfit(choice: Choice, ask: Ask, index: Index) -> Filtered | None:
+    """Why `choice` cannot take this request, or may not for this asker."""
+    candidate = choice.candidate
+    if ask.grant is not EVERYTHING:
+        name = candidate.model.name
+        why = ungranted(candidate, ask.grant, index.leading.get(name) or frozenset((name, ask.name)))
+        if why is not None:
+            return why
+    return misfit(candidate, ask)
 
 
 def _compose(
@@ -229,13 +247,16 @@ def _left_out(choice: Choice, code: Code, detail: str) -> Filtered:
     return Filtered(choice.candidate.model.name, choice.candidate.account.name, code, detail)
 
 
-def _nobody(target: Target, filtered: Sequence[Filtered]) -> NoCandidate:
+def _nobody(target: Target, filtered: Sequence[Filtered]) -> NoCandidate | PermissionDenied:
     """Name each and why, and what can be done about it."""
     if not filtered:
         return NoCandidate(f"{target.label} has no models: give it some")
     reasons = "; ".join(f"{one.model} ({one.account}) {one.detail}" for one in filtered)
     advice = dict.fromkeys(_advice(one, target.terms) for one in filtered)
-    return NoCandidate(f"nobody can serve {target.label}: {reasons}. What helps: {', or '.join(advice)}.")
+    message = f"nobody can serve {target.label}: {reasons}. What helps: {', or '.join(advice)}."
+    if any(one.code == "grant" for one in filtered):
+        return PermissionDenied(message, param="task" if target.task else "model")
+    return NoCandidate(message)
 
 
 def _advice(why: Filtered, terms: Terms) -> str:
@@ -254,5 +275,7 @@ def _advice(why: Filtered, terms: Terms) -> str:
             return "send the request without `stream`"
         case "kind":
             return "name a model of the kind that the request is for"
+        case "grant":
+            return "use a key that may ask more"
         case _:
             return f"name a model that can do {why.code}"

@@ -69,3 +69,18 @@ class Who(msgspec.Struct, frozen=True):
     tier: str = ""
     task: str = ""
     model: str = ""
+
+
+NOBODY = Who()
+"""Whom a request is counted for before that is known."""
+
+
+def counted_for(principal: Principal, user: str, workspace: str) -> Who:
+    """Return whom a request is counted for, but for its task and model. user: whom the request names, "" for nobody.
+
+    Somebody whom an application's key names is counted apart from everybody who has a key of their own, and from whomever
+    another workspace's keys name so: nobody can use up what another has. A key that names nobody is a user by itself.
+    """
+    if principal.role == "key" and not principal.user:
+        user = f"{workspace or principal.key_id}/{user}" if user else principal.key_id
+    return Who(principal.key_id, user, workspace, principal.team, principal.tier)

@@ -61,6 +61,11 @@ class DayBook:
         """When the next day opens for us."""
         return self.day.end + SKEW_S
 
+    @property
+    def late_from(self) -> float:
+        """From when on what is used counts for the next day as well."""
+        return self.day.end - SKEW_S
+
     def turn(self, wall: float) -> None:
         """Begin the vendor's new day, if it has come."""
         if wall < self.ends:
@@ -82,7 +87,7 @@ class DayBook:
 
     def is_late(self, wall: float) -> bool:
         """Return whether the vendor may see a call of this moment in its next day."""
-        return wall >= self.day.end - SKEW_S
+        return wall >= self.late_from
 
     def take_back(self, day: int, requests: int, tokens: int, wall: float) -> None:
         """Count less, of what was used on day number `day`; nothing, if that is over."""

@@ -84,6 +84,10 @@ class Window:
                 return slot.ends + SPAN_S
         raise AssertionError
 
+    def empty_at(self) -> float | None:
+        """Return the instant at which nothing will be in the window, None if nothing is."""
+        return self._slots[-1].ends + SPAN_S if self._slots else None
+
     def slots(self) -> list[Slot]:
         """Return what is counted, oldest first, to be kept over a restart."""
         return list(self._slots)

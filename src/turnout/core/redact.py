@@ -1,4 +1,5 @@
-"""Makes a text fit to be written down: without the secrets that are known, what looks like one, and control characters.
+"""Makes a text fit to be written down: without the secrets that are known, what looks like one, what is personal, and control
+characters.
 
 For what we write ourselves (logs, what is shown of the configuration), never for what passes between client and vendor.
 What looks like a secret: a key with a vendor's prefix, a JSON web token, the credential of `Authorization`, a key in a
@@ -16,6 +17,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from turnout.core.catalog import Snapshot
+from turnout.core.privacy.credentials import KEY_PREFIXES
+from turnout.core.privacy.detectors import find
 
 HIDDEN: Final = "***"
 
@@ -28,7 +31,7 @@ REMEMBERED: Final = 1_000
 _LOOKS: Final = (
     # Bearer and Basic before the names of headers, which would take the scheme for the credential.
     (re.compile(r"\b(bearer|basic)(\s++)[\w~+/=.:-]{8,}+", re.IGNORECASE), rf"\1\2{HIDDEN}"),
-    (re.compile(r"(?<![A-Za-z0-9])(sk-|gsk_|xai-|hf_|ghp_|github_pat_|AIza|AKIA)[\w-]{8,}+"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?<![A-Za-z0-9])({KEY_PREFIXES})[\w-]{{8,}}+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+(?:\.[\w-]*+)?"), HIDDEN),
     (
         re.compile(
@@ -63,6 +66,19 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
     return text
 
 
+def impersonal(text: str) -> str:
+    """Return `text` with `<email>`, `<phone>` … for what is personal (core/privacy): for what others read than who said it.
+
+    O(len(text)), 2 µs for a line that holds nothing; never raises. Not for what is shown of the configuration.
+    """
+    out: list[str] = []
+    at = 0
+    for one in find(text):
+        out += (text[at : one.start], f"<{one.kind}>")
+        at = one.end
+    return "".join([*out, text[at:]]) if out else text
+
+
 def printable(text: str) -> str:
     """Return `text` as one line that a terminal only shows: what cannot be seen is escaped (control characters, line
     separators, marks that turn the direction of writing, halves of surrogate pairs). O(len(text)), never raises.
@@ -73,14 +89,20 @@ def printable(text: str) -> str:
 
 
 def secrets_of(snapshot: Snapshot) -> frozenset[str]:
-    """Return the secrets that a configuration holds: the master key, the accounts' keys, Valkey's password. O(accounts).
+    """Return the secrets that a configuration holds: the master key, the accounts' keys, the passwords of Valkey, PostgreSQL
+    and the mail server, what alerts are signed with. O(accounts).
 
     It holds no others: credentials in vendors' addresses and in extra headers are refused when it is read.
     """
-    keys = [snapshot.server.master_key, *(account.api_key for account in snapshot.accounts.values())]
-    shared = snapshot.server.valkey_url
-    password = (urlsplit(shared.reveal()).password if shared else None) or ""
-    return frozenset([key.reveal() for key in keys if key] + [text for text in (password, unquote(password)) if text])
+    alerts = snapshot.alerts
+    keys = [snapshot.server.master_key, alerts.webhook_secret, alerts.smtp_password]
+    keys += [account.api_key for account in snapshot.accounts.values()]
+    passwords = [
+        (urlsplit(url.reveal()).password or "") for url in (snapshot.server.valkey_url, snapshot.ledger.url) if url
+    ]
+    return frozenset(
+        [key.reveal() for key in keys if key] + [text for one in passwords for text in (one, unquote(one)) if text]
+    )
 
 
 class Secrets:

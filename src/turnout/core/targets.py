@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from turnout.core.catalog import FREE, Candidate, Model, Rollout, Route, Snapshot, Task
+from turnout.core.catalog import FREE, Candidate, Model, Price, Rollout, Route, Snapshot, Task
 from turnout.core.eligible import CHECKED, Ask, Choice, Filtered, Terms, refusal
 from turnout.core.names import nearest
 from turnout.core.quota import counted
@@ -76,13 +76,17 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """A Snapshot, prepared for planning. names: models, routes and tasks. finals: where each alias leads."""
+    """A Snapshot, prepared for planning. names: models, routes and tasks. finals: where each alias leads.
+
+    leading: by model, every name that leads to it: its own, ACCOUNT/ID, aliases, and routes that it is of.
+    """
 
     snapshot: Snapshot
     names: Mapping[str, Target]
     tasks: Mapping[str, Target]
     finals: Mapping[str, str]
     by_id: Mapping[tuple[str, str], str]
+    leading: Mapping[str, frozenset[str]]
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Index:
@@ -94,7 +98,8 @@ class Index(msgspec.Struct, frozen=True):
         shadowed = snapshot.models.keys() | snapshot.routes.keys()
         finals = {name: _follow(name, snapshot.aliases, shadowed) for name in snapshot.aliases if name not in shadowed}
         by_id = {(model.provider, model.id): model.name for model in reversed(list(snapshot.models.values()))}
-        return cls(snapshot, MappingProxyType(names), MappingProxyType(tasks), finals, by_id)
+        leading = {model.name: _leading(snapshot, model, finals) for model in snapshot.models.values()}
+        return cls(snapshot, MappingProxyType(names), MappingProxyType(tasks), finals, by_id, leading)
 
 
 def find(index: Index, ask: Ask) -> Target | GatewayError:
@@ -219,6 +224,7 @@ def _task_terms(task: Task, usual_cache_s: float) -> Terms:
         task.priority,
         usual_cache_s if task.cache_s is None else task.cache_s,
         task.semantic,
+        task.masks,
     )
 
 
@@ -330,6 +336,13 @@ def _follow(name: str, aliases: Mapping[str, str], known: frozenset[str] | set[s
     return name
 
 
+def _leading(snapshot: Snapshot, model: Model, finals: Mapping[str, str]) -> frozenset[str]:
+    """Every name by which a request may come to `model`, but for tasks' (a task is granted by its own name)."""
+    names = {model.name, f"{model.provider}/{model.id}"}
+    names |= {route.name for route in snapshot.routes.values() if model.name in route.models}
+    return frozenset(names | {alias for alias, final in finals.items() if final in names})
+
+
 def _ad_hoc(index: Index, name: str, ask: Ask, task: Target | None) -> Target | None:
     """ACCOUNT/ID: a known model by its id, else one made for this request. None if there is no such account."""
     snapshot = index.snapshot
@@ -343,12 +356,18 @@ def _ad_hoc(index: Index, name: str, ask: Ask, task: Target | None) -> Target | 
     if known is not None:
         model = snapshot.models[known]
     else:
-        price = FREE if model_id.endswith(":free") else None
+        price = FREE if model_id.endswith(":free") else _list_price(snapshot, provider, model_id, ask.kind)
         model = Model(name=name, provider=provider, id=model_id, price=price, mode=ask.kind)
         quotas = counted(snapshot.quotas, provider, model_id)
         made = Candidate(f"{name}@{provider}", model, account, model_id, price, quotas)
         snapshot = msgspec.structs.replace(snapshot, candidates={**snapshot.candidates, (name, provider): made})
     return _model_target(snapshot, model, None if task is None else snapshot.tasks[task.task])
+
+
+def _list_price(snapshot: Snapshot, provider: str, model_id: str, kind: str) -> Price | None:
+    """What is listed; for a chat, input alone is half a price, which is none."""
+    price = snapshot.list_prices.get(provider, {}).get(model_id.lower())
+    return None if price is None or (kind == "chat" and not price.output) else price
 
 
 def _no_task(index: Index, name: str) -> ModelNotFound:

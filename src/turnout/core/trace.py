@@ -16,7 +16,7 @@ import msgspec
 from turnout.core.eligible import Ask, Filtered, describe_price
 from turnout.core.plan import Plan
 from turnout.core.pricing import format_usd
-from turnout.core.redact import printable
+from turnout.core.redact import impersonal, printable
 from turnout.core.usage import Usage
 
 LONGEST_MESSAGE = 300
@@ -107,6 +107,14 @@ def begin(request_id: str, at: float, revision: str, ask: Ask, plan: Plan | None
         plan.filtered,
         plan.draw,
     )
+
+
+def make_impersonal(trace: Trace) -> None:
+    """Take out of a trace what is personal in the client's words, as others read it. About 2 µs: not on the loop."""
+    words = f"{trace.user} {trace.asked_name} {trace.asked_task} {trace.message}"
+    if impersonal(words) is not words:
+        trace.user, trace.message = impersonal(trace.user), impersonal(trace.message)
+        trace.asked_name, trace.asked_task = impersonal(trace.asked_name), impersonal(trace.asked_task)
 
 
 def render(trace: Trace) -> list[str]:

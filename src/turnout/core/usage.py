@@ -15,7 +15,8 @@ LIMIT_TOKENS = 2**40
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one attempt. `input_tokens` includes the cached ones; `output_tokens` includes the reasoning ones.
+    """Tokens of one attempt. `input_tokens` includes the cached ones and those of images; `output_tokens` includes those of
+    reasoning and of images; the writes kept for an hour are part of all writes.
 
     basis: exact (the vendor said so), estimated (counted from bytes), unknown.
     """
@@ -26,6 +27,9 @@ class Usage(msgspec.Struct, frozen=True):
     cache_write_input_tokens: int = 0
     reasoning_output_tokens: int = 0
     basis: Literal["exact", "estimated", "unknown"] = "exact"
+    cache_write_1h_input_tokens: int = 0
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0
 
 
 def count(value: object) -> int | None:
@@ -50,15 +54,19 @@ def total(first: Usage, second: Usage) -> Usage:
         first.cache_write_input_tokens + second.cache_write_input_tokens,
         first.reasoning_output_tokens + second.reasoning_output_tokens,
         basis,
+        first.cache_write_1h_input_tokens + second.cache_write_1h_input_tokens,
+        first.image_input_tokens + second.image_input_tokens,
+        first.image_output_tokens + second.image_output_tokens,
     )
 
 
 def read_openai(raw: object) -> Usage | None:
     """Return the usage in an OpenAI-shaped `usage` object (decoded JSON), or None if it is absent or absurd.
 
-    A part (cached, reasoning) that exceeds its whole is left out, so that it can only make the bill what it would be
-    without it. An embedding has no completion_tokens: 0. DeepSeek names its cached tokens prompt_cache_hit_tokens.
-    xAI counts reasoning besides completion_tokens: seen by total_tokens being the sum of all three. O(1), never raises.
+    Parts (cached, written, images; reasoning, images) that exceed their whole are left out, so that they can only make the
+    bill what it would be without them. An embedding has no completion_tokens: 0. DeepSeek names its cached tokens
+    prompt_cache_hit_tokens. xAI counts reasoning besides completion_tokens: seen by total_tokens being the sum of all three.
+    O(1), never raises.
     """
     if not isinstance(raw, dict):
         return None
@@ -66,15 +74,25 @@ def read_openai(raw: object) -> Usage | None:
     made = count(raw.get("completion_tokens", 0))
     if given is None or made is None:
         return None
-    cached = _part(raw, "prompt_tokens_details", "cached_tokens") or count(raw.get("prompt_cache_hit_tokens")) or 0
-    reasoning = _part(raw, "completion_tokens_details", "reasoning_tokens") or 0
+    details = raw.get("prompt_tokens_details")
+    cached = _part(details, "cached_tokens") or count(raw.get("prompt_cache_hit_tokens")) or 0
+    written, seen = _part(details, "cache_write_tokens"), _part(details, "image_tokens")
+    if cached + written + seen > given:
+        cached, written, seen = cached if cached <= given else 0, 0, 0
+    details = raw.get("completion_tokens_details")
+    reasoning, drawn = _part(details, "reasoning_tokens"), _part(details, "image_tokens")
     if reasoning and raw.get("total_tokens") == given + made + reasoning:
         made += reasoning
+    if reasoning + drawn > made:
+        reasoning, drawn = reasoning if reasoning <= made else 0, 0
     return Usage(
         given,
         made,
-        cache_read_input_tokens=cached if cached <= given else 0,
-        reasoning_output_tokens=reasoning if reasoning <= made else 0,
+        cache_read_input_tokens=cached,
+        cache_write_input_tokens=written,
+        reasoning_output_tokens=reasoning,
+        image_input_tokens=seen,
+        image_output_tokens=drawn,
     )
 
 
@@ -91,7 +109,16 @@ def read_anthropic(raw: object) -> Usage | None:
         return None
     read = count(raw.get("cache_read_input_tokens")) or 0
     written = count(raw.get("cache_creation_input_tokens")) or 0
-    return Usage(fresh + read + written, made, cache_read_input_tokens=read, cache_write_input_tokens=written)
+    hour = _part(raw.get("cache_creation"), "ephemeral_1h_input_tokens")
+    thought = _part(raw.get("output_tokens_details"), "thinking_tokens")
+    return Usage(
+        fresh + read + written,
+        made,
+        cache_read_input_tokens=read,
+        cache_write_input_tokens=written,
+        reasoning_output_tokens=thought if thought <= made else 0,
+        cache_write_1h_input_tokens=hour if hour <= written else 0,
+    )
 
 
 def merge(earlier: Usage, later: Usage) -> Usage:
@@ -119,6 +146,6 @@ def so_far(told: Usage, output_bytes: int) -> Usage:
     return msgspec.structs.replace(told, output_tokens=made, basis="estimated")
 
 
-def _part(raw: dict[str, object], name: str, part: str) -> int | None:
-    details = raw.get(name)
-    return count(details.get(part)) if isinstance(details, dict) else None
+def _part(details: object, name: str) -> int:
+    """One believable count of a vendor's details, 0 if there is none."""
+    return count(details.get(name)) or 0 if isinstance(details, dict) else 0

@@ -15,6 +15,7 @@ from turnout.core.plan import Plan
 from turnout.core.translation import Translation
 from turnout.core.usage import Usage, estimate
 from turnout.errors import UpstreamError, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from turnout.gateway.accounting import Accounting
 from turnout.gateway.clock import Clock
 from turnout.gateway.downstream import Downstream
 from turnout.gateway.exchange import AnswerHeads, Attempt, Exchange
@@ -22,6 +23,10 @@ from turnout.gateway.transport import Incoming, Transport
 
 SSE_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 JSON_HEADERS = ((b"content-type", b"application/json"),)
+
+HTTP_OK = 200
+LIMITS = b"ratelimit"
+"""In the names of all headers that tell a vendor's limits (core/quota_headers.py)."""
 
 
 class Opened:
@@ -51,8 +56,10 @@ class Upstream:
         transports: Mapping[str, Transport],
         dialects: Mapping[str, Dialect],
         providers: Mapping[str, Provider],
+        accounting: Accounting,
     ) -> None:
         self._clock = clock
+        self._accounting = accounting
         self._transports = transports
         self._dialects = dialects
         self._providers = providers
@@ -60,7 +67,7 @@ class Upstream:
     async def open(self, exchange: Exchange, planned: Plan, attempt: Attempt) -> Opened | UpstreamError:
         """Send the attempt; return its answer once it has begun, or the vendor's refusal, or how the way there failed.
 
-        Raises InvalidRequest when the vendor's format cannot say the request.
+        Raises InvalidRequest when the vendor's format cannot say the request, and what `Accounting.begin` raises.
         """
         candidate = attempt.choice.candidate
         provider = self._providers[candidate.account.kind]
@@ -72,13 +79,15 @@ class Upstream:
         attempt.input_tokens = call.input_tokens
         request = None if is_native else exchange.messages(dialect, call)
         outgoing = provider.encode(call, request, candidate)
+        await self._accounting.begin(exchange, attempt)
         self._finish_outgoing(outgoing, exchange, attempt)
         try:
             incoming = await self._transport(outgoing).send(outgoing)
         except UpstreamError as failed:
             return as_value(failed)
-        if attempt.turn is not None:
-            attempt.turn.told(incoming.headers, incoming.status)
+        turn = attempt.turn
+        if turn is not None and (incoming.status != HTTP_OK or incoming.mentions(LIMITS) or turn.is_curious):
+            turn.told(incoming.headers, incoming.status)
         opened: Opened | UpstreamError | None = None
         try:
             if not 200 <= incoming.status < 300:

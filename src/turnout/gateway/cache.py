@@ -237,7 +237,7 @@ class Cache:
         choice, cost_nano_usd = exchange.answer
         _, key = keys.get(choice.candidate.key, (None, None)) if choice is not None else (None, None)
         is_of_one = exchange.parts is None or exchange.parts.earlier is None
-        if key is None or body is None or not is_of_one or flaw(call, body, rule.safe_tools):
+        if key is None or body is None or not is_of_one or flaw(call, body, rule.safe_tools, exchange.finish_reason):
             self._stats.unkept += 1
             return
         now = self._clock.now()

@@ -135,6 +135,7 @@ class ModelEmbedder:
             workspace=ask.workspace,
             priority=ask.priority,
             timeout_s=ASK_S,
+            who=ask.who,
         )
         told = _Told()
         try:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from turnout.core.catalog import Candidate
 from turnout.core.contracts import Call, Dialect, Policy, Provider
@@ -27,6 +27,7 @@ from turnout.core.retry import Again, GiveUp, RetryBudget, Standing, decide
 from turnout.core.usage import estimate
 from turnout.core.vendor_errors import hide
 from turnout.errors import (
+    BudgetExceeded,
     ClientDisconnected,
     GatewayError,
     GatewayStopping,
@@ -39,6 +40,7 @@ from turnout.errors import (
     UpstreamRejected,
     UpstreamThrottled,
 )
+from turnout.gateway.accounting import Accounting, Unaccounted
 from turnout.gateway.answer import Opened, Upstream, forward
 from turnout.gateway.cache import Cache
 from turnout.gateway.clock import Clock
@@ -47,12 +49,16 @@ from turnout.gateway.embedders import Embedders
 from turnout.gateway.embedding_cache import EmbeddingCache
 from turnout.gateway.exchange import AnswerHeads, Attempt, Exchange, final_error
 from turnout.gateway.hedge import race
+from turnout.gateway.masking import mask
 from turnout.gateway.scheduler import Scheduler
 from turnout.gateway.semantic_cache import SemanticCache
 from turnout.gateway.tasks import Tasks
 from turnout.gateway.transport import Transport
 from turnout.gateway.turns import Turns, close
 from turnout.gateway.waiting import Turn
+
+Unfit: TypeAlias = InvalidRequest | BudgetExceeded
+"""Why a candidate was passed over: its format cannot say this, or there is no money for it. Nothing was sent."""
 
 KNOWN_SPEEDS = 1024
 """Candidates whose speed is remembered; more than that come from made-up ACCOUNT/ID names, and start it anew."""
@@ -73,17 +79,19 @@ class Engine:
         policies: Mapping[str, Policy],
         on_begin: Callable[[], None],
         on_end: Callable[[Exchange], None],
+        accounting: Accounting | None = None,
     ) -> None:
         self.index = index
         self.health = health
         self._rule = index.snapshot.retry
         self._budget = RetryBudget(self._rule)
-        self._heads = AnswerHeads()
+        self._accounting = accounting or Unaccounted()
+        self._heads = AnswerHeads(self._accounting.told)
         self._hedges = HedgeBudget()
         self._speeds: dict[tuple[str, bool], FirstContents] = {}
         self._tasks = Tasks()
         self._clock = clock
-        self._upstream = Upstream(clock, transports, dialects, providers)
+        self._upstream = Upstream(clock, transports, dialects, providers, self._accounting)
         self.scheduler = Scheduler(index.snapshot.quotas, clock)
         self._turns = Turns(self.scheduler, health, clock, self._heads)
         self.cache = Cache(clock, self._heads, dialects)
@@ -120,6 +128,9 @@ class Engine:
             if isinstance(decided, GatewayError):
                 raise decided
             exchange.deadline = now + decided.total_s
+            await self._accounting.admit(exchange, decided)
+            if decided.terms.masks:
+                await mask(exchange, decided.terms.masks)
             if decided.terms.cache_s:
                 await self.cache.serve(exchange, decided, self._try_in_order)
             else:
@@ -137,6 +148,7 @@ class Engine:
             raise
         finally:
             exchange.ended = self._clock.now()
+            self._accounting.dismiss(exchange)
             self._on_end(exchange)
 
     def _why_cancelled(self, exchange: Exchange, cancelled: asyncio.CancelledError) -> GatewayError:
@@ -163,7 +175,7 @@ class Engine:
         while True:
             choice, turn = await self._next(exchange, planned, queue, failed)
             error = await self._attempt(exchange, planned, choice, queue, turn)
-            if isinstance(error, InvalidRequest):
+            if isinstance(error, Unfit):
                 if queue:
                     continue
                 if failed is None:
@@ -255,9 +267,9 @@ class Engine:
 
     async def _attempt(
         self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice], turn: Turn | None
-    ) -> UpstreamError | InvalidRequest | None:
+    ) -> UpstreamError | Unfit | None:
         """Try one candidate, and where the task is hedged the next of `queue` beside it. Return None when the client has
-        its whole answer, InvalidRequest when it cannot be asked this, else what went wrong.
+        its whole answer, Unfit when it is not to be asked this, else what went wrong.
         """
         if planned.terms.is_hedged and queue and queue[0].arm == choice.arm and not exchange.attempts:
             opened = await self._race(exchange, planned, choice, queue, turn)
@@ -268,14 +280,15 @@ class Engine:
         error: UpstreamError | None = None
         try:
             error = await forward(exchange, opened, self._heads)
+            opened.attempt.is_whole = error is None
         finally:
             opened.incoming.close()
-            self._close_attempt(opened.attempt, error)
+            self._close_attempt(exchange, opened.attempt, error)
         return error
 
     async def _open(
         self, exchange: Exchange, planned: Plan, choice: Choice, turn: Turn | None, *, is_hedge: bool = False
-    ) -> Opened | UpstreamError | InvalidRequest:
+    ) -> Opened | UpstreamError | Unfit:
         """Ask one candidate; return its answer once it has begun, or what is wrong, with the attempt's books closed."""
         attempt = exchange.begin_attempt(choice, self._clock.now(), turn)
         attempt.is_hedge = is_hedge
@@ -285,21 +298,22 @@ class Engine:
             opened = await self._upstream.open(exchange, planned, attempt)
         except UpstreamError as failed:
             opened = failed
-        except InvalidRequest as unfit:
+        except (InvalidRequest, BudgetExceeded) as unfit:
             exchange.pass_over(attempt, unfit)
             return unfit
         finally:
             if not isinstance(opened, Opened):
-                self._close_attempt(attempt, opened)
+                self._close_attempt(exchange, attempt, opened)
         return opened
 
-    def _close_attempt(self, attempt: Attempt, error: UpstreamError | None) -> None:
+    def _close_attempt(self, exchange: Exchange, attempt: Attempt, error: UpstreamError | None) -> None:
         """Say how an attempt ended: to its candidate's health, and in its own record. Runs on cancellation too."""
         attempt.ended = now = self._clock.now()
         attempt.error = error
         if attempt.usage is None and (attempt.is_sent if error is None else error.is_ambiguous):
             # Cancelled, or ambiguous: the vendor may have done the work. Say so, as a guess, rather than nothing (C3).
             attempt.book(estimate(attempt.input_tokens * 4, 0))
+        self._accounting.end(exchange, attempt)
         candidate = attempt.choice.candidate
         if error is None:
             if attempt.first_content:  # else the client left before anything could be said about health
@@ -321,13 +335,13 @@ class Engine:
 
     async def _race(
         self, exchange: Exchange, planned: Plan, choice: Choice, queue: list[Choice], turn: Turn | None
-    ) -> Opened | UpstreamError | InvalidRequest:
+    ) -> Opened | UpstreamError | Unfit:
         """Ask `choice`; if it is silent for longer than it ever is but for one time in twenty, the next one as well."""
         speed = self._speed(choice.candidate.key, is_stream=exchange.call.stream)
         after_s = speed.patience_s()
         first = self._open(exchange, planned, choice, turn)
 
-        def second() -> Coroutine[Any, Any, Opened | UpstreamError | InvalidRequest] | None:
+        def second() -> Coroutine[Any, Any, Opened | UpstreamError | Unfit] | None:
             key, now = queue[0].candidate.key, self._clock.now()
             if self.health.is_failing(key) or self.health.resting_until(key) > now or not self._hedges.spend():
                 return None
@@ -345,7 +359,7 @@ class Engine:
                 second,
                 after_s=after_s,
                 has_won=lambda result: isinstance(result, Opened),
-                discard=self._discard,
+                discard=lambda late: self._discard(exchange, late),
             )
         if isinstance(opened, Opened):
             for attempt in exchange.attempts:
@@ -354,11 +368,11 @@ class Engine:
                     speed.add((attempt.first_content or self._clock.now()) - attempt.started)
         return opened
 
-    def _discard(self, late: Opened | UpstreamError | InvalidRequest) -> None:
+    def _discard(self, exchange: Exchange, late: Opened | UpstreamError | Unfit) -> None:
         """Close an answer that began when another was already taken."""
         if isinstance(late, Opened):
             late.incoming.close()
-            self._close_attempt(late.attempt, None)
+            self._close_attempt(exchange, late.attempt, None)
 
     def _speed(self, key: str, *, is_stream: bool) -> FirstContents:
         """What is known of a candidate: the first words of a stream and a whole answer take different times."""

@@ -5,6 +5,7 @@ Plain data for the engine; nothing here waits, and nothing is formatted until it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Literal
 
@@ -15,11 +16,14 @@ from turnout.core.embedding_batches import Batch
 from turnout.core.messages import ChatRequest
 from turnout.core.plan import Ask, Choice, Filtered, Index, Plan
 from turnout.core.pricing import cost, format_usd
+from turnout.core.principal import NOBODY, Who
 from turnout.core.retry import Decision, GiveUp
 from turnout.core.usage import Usage
-from turnout.errors import GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamThrottled
+from turnout.errors import BudgetExceeded, GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamThrottled
 from turnout.gateway.downstream import Downstream, Head
+from turnout.gateway.limiter import Held
 from turnout.gateway.lookup import Lookup
+from turnout.gateway.purses import Reservation
 from turnout.gateway.waiting import Turn
 
 
@@ -29,7 +33,9 @@ class Attempt:
     is_sent: it came as far as the transport; else (a request that cannot be translated) nothing can be owed.
     input_tokens: an estimate of what was sent, which in a continuation is more than the client's request.
     is_hedge: it was asked beside a slow first one. is_superseded: it was given up because the other was quicker.
-    turn: what it took of quotas, None if it needs none. finish_reason: the vendor's word for why the answer ended, "" if unknown.
+    is_whole: the client was told its answer to the end.
+    turn: what it took of quotas, None if it needs none. reservation: what it took of budgets, None before it is begun in the
+    books; who: whom it is booked to, None before that and once it is. finish_reason: the vendor's word for why the answer ended, "" if unknown.
     """
 
     __slots__ = (
@@ -44,11 +50,14 @@ class Attempt:
         "is_hedge",
         "is_sent",
         "is_superseded",
+        "is_whole",
         "number",
+        "reservation",
         "started",
         "step",
         "turn",
         "usage",
+        "who",
     )
 
     def __init__(self, choice: Choice, number: int, started: float, turn: Turn | None = None) -> None:
@@ -61,6 +70,7 @@ class Attempt:
         self.input_tokens = 0
         self.is_hedge = False
         self.is_superseded = False
+        self.is_whole = False
         self.first_chunk_s = 0.0
         self.first_content = 0.0
         self.ended = 0.0
@@ -68,6 +78,8 @@ class Attempt:
         self.step: Decision | None = None
         self.usage: Usage | None = None
         self.cost_nano_usd: int | None = 0
+        self.reservation: Reservation | None = None
+        self.who: Who | None = None
 
     def ending(self, outcome: GatewayError | None) -> str:
         """How it ended, in a word: "ok", an error's code, "superseded". outcome: its exchange's."""
@@ -90,7 +102,8 @@ class Exchange:
     cache: what the cache did, "" if it has no part in this. answered: whose answer was given, if none of its own attempts
     gave it; saved_nano_usd: what it had cost.
     deadline: when its time is over. priority, waited_s: whose turn it was, and how long it waited for it ("" and 0.0
-    without quotas). is_waiting: the client has the head of a stream, and no answer yet.
+    without quotas). held: what it has of our limits, None without any.
+    who: whom it is counted for. is_waiting: the client has the head of a stream, and no answer yet.
     """
 
     __slots__ = (
@@ -105,6 +118,7 @@ class Exchange:
         "decided",
         "down",
         "ended",
+        "held",
         "index",
         "is_waiting",
         "lookup",
@@ -116,6 +130,7 @@ class Exchange:
         "saved_nano_usd",
         "started",
         "waited_s",
+        "who",
     )
 
     def __init__(
@@ -150,6 +165,8 @@ class Exchange:
         self.cache: Literal["", "hit", "miss", "coalesced", "bypass"] = ""
         self.answered: Choice | None = None
         self.saved_nano_usd = 0
+        self.held: Held | None = None
+        self.who = NOBODY
 
     @property
     def answer(self) -> tuple[Choice | None, int]:
@@ -160,6 +177,11 @@ class Exchange:
             if one.first_content and one.error is None and not one.is_superseded:
                 return one.choice, one.cost_nano_usd or 0
         return None, 0
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended, in its vendor's word; "" if that is not known."""
+        return self.attempts[-1].finish_reason if self.attempts else ""
 
     @property
     def similarity(self) -> float:
@@ -192,14 +214,18 @@ class Exchange:
         """Return the attempt that `error` ended: where two ran beside each other it need not be the last."""
         return next(attempt for attempt in self.attempts if attempt.error is error)
 
-    def pass_over(self, attempt: Attempt, why: InvalidRequest) -> None:
-        """Take back an attempt just begun: its vendor's format cannot say what is asked, so nothing was sent."""
+    def pass_over(self, attempt: Attempt, why: InvalidRequest | BudgetExceeded) -> None:
+        """Take back an attempt just begun: nothing was sent, as its vendor's format cannot say what is asked, or there is
+        no money for it.
+        """
         self.attempts.remove(attempt)
         if isinstance(self.decided, Plan):
             candidate = attempt.choice.candidate
-            unfit = Filtered(
-                candidate.model.name, candidate.account.name, "format", f"cannot be asked this: {why.message}"
-            )
+            told = (candidate.model.name, candidate.account.name)
+            if isinstance(why, BudgetExceeded):
+                unfit = Filtered(*told, "budget", f"costs too much for what is left: {why.message}")
+            else:
+                unfit = Filtered(*told, "format", f"cannot be asked this: {why.message}")
             self.decided.filtered = (*self.decided.filtered, unfit)
 
     def tries_of(self, arm: str) -> int:
@@ -251,7 +277,9 @@ class AnswerHeads:
     What depends on the configuration alone is rendered once and remembered, by candidate, arm and task.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[Exchange], Head] = lambda _: ()) -> None:
+        """told: what else there is to say, of limits and budgets."""
+        self._told = told
         self._labels: dict[tuple[str, str, str], tuple[Candidate, Head]] = {}
 
     def of(self, exchange: Exchange, attempt: Attempt, content: Head) -> Head:
@@ -282,11 +310,12 @@ class AnswerHeads:
             head.append((b"x-turnout-cache", exchange.cache.encode()))
         if exchange.waited_s >= NOTICEABLE_S:
             head.append((b"x-turnout-queue-ms", b"%d" % (exchange.waited_s * 1000)))
+        head += self._told(exchange)
         return head
 
     def waiting(self, exchange: Exchange, content: Head) -> Head:
         """Return the headers of a stream of which nobody can know yet who will answer it."""
-        return [*content, (b"x-request-id", exchange.request_id.encode())]
+        return [*content, (b"x-request-id", exchange.request_id.encode()), *self._told(exchange)]
 
     def again(self, exchange: Exchange, choice: Choice, content: Head, age_s: int) -> Head:
         """Return the headers of an answer that was given before. choice: who gave it."""
@@ -304,6 +333,7 @@ class AnswerHeads:
             (b"x-turnout-attempts", b"0"),
             (b"x-turnout-cost", b"0.000000"),
             (b"x-turnout-cache", exchange.cache.encode()),
+            *self._told(exchange),
         ]
 
     def _of_choice(self, choice: Choice, task: str) -> Head:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Literal, TextIO
 
-from turnout.core.redact import Secrets, printable
+from turnout.core.redact import Secrets, impersonal, printable
 
 Form = Literal["text", "json"]
 
@@ -53,7 +53,8 @@ class LineFormatter(logging.Formatter):
         if raised:
             fields["exception"] = raised
         safe = {
-            name: shorten(self.secrets.redact(text), LONGEST.get(name, LONGEST_NAME)) for name, text in fields.items()
+            name: shorten(impersonal(self.secrets.redact(text)), LONGEST.get(name, LONGEST_NAME))
+            for name, text in fields.items()
         }
         return self._line(record.created, record.levelname.lower(), safe)
 

@@ -73,6 +73,10 @@ class MemoryIncoming:
         """The response's headers."""
         return self._headers
 
+    def mentions(self, word: bytes) -> bool:
+        """See `Incoming`."""
+        return any(word in name.encode() for name in self.headers)
+
     def take(self) -> bytes:
         """Return the bytes up to the next event that has not happened, or error, or the end."""
         data = b""

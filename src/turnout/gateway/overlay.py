@@ -78,10 +78,16 @@ def set_rollout(store: StateStore, configured: Snapshot, name: str, percent: flo
 
     Raises ValueError on an unknown rollout or a percentage that is none, StoreError.
     """
-    rollout = configured.rollouts.get(name)
+    rollout = checked(configured, name, percent)
+    store.add_rollout_change(RolloutChange(name, percent, (base_of(rollout),), at, by))
+
+
+def checked(snapshot: Snapshot, name: str, percent: float) -> Rollout:
+    """Return the rollout of that name. Raises ValueError if there is none, or if the percentage is none."""
+    rollout = snapshot.rollouts.get(name)
     if rollout is None:
-        known = ", ".join(configured.rollouts) or "none is configured"
+        known = ", ".join(snapshot.rollouts) or "none is configured"
         raise ValueError(f"There is no rollout named {name!r} ({known}).")
     if not 0 <= percent <= 100:
         raise ValueError(f"A percentage is between 0 and 100, not {percent:g}.")
-    store.add_rollout_change(RolloutChange(name, percent, (base_of(rollout),), at, by))
+    return rollout

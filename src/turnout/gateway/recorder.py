@@ -1,6 +1,6 @@
 """Keeps traces off the request path: a bounded queue, written in batches by a worker thread.
 
-Recording is one append; the encoding and the disk are the thread's. Nothing runs while there is nothing to write: the
+Recording is one append; what is personal is taken out, encoded and written by the thread. Nothing runs while there is nothing to write: the
 first trace of a batch arms one timer. Traces are telemetry: when the queue is full they are dropped and counted, and a
 store that fails costs a log line per change of state, not a request (fail open).
 """
@@ -13,7 +13,7 @@ from collections import deque
 
 import msgspec
 
-from turnout.core.trace import Trace
+from turnout.core.trace import Trace, make_impersonal
 from turnout.errors import StoreError
 from turnout.gateway.telemetry import Telemetry
 from turnout.stores import TraceStore
@@ -61,6 +61,8 @@ class Recorder:
             self._timer = asyncio.get_running_loop().call_later(BATCH_S, self._begin)
 
     def _write(self, batch: list[Trace]) -> None:
+        for trace in batch:
+            make_impersonal(trace)
         try:
             self._store.add([trace.request_id for trace in batch], msgspec.json.Encoder().encode_lines(batch))
         except StoreError as error:

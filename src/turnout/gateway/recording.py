@@ -40,6 +40,8 @@ def count(telemetry: Telemetry, exchange: Exchange) -> None:
             telemetry.tokens[model, "output", usage.basis] += usage.output_tokens
             if spent := attempt.cost_nano_usd:
                 telemetry.cost_nano_usd[model, provider] += spent
+                if usage.basis != "exact":
+                    telemetry.inexact_nano_usd[model, provider] += spent
     choice = exchange.answered if answered is None else answered.choice
     model = label(choice.candidate.model, exchange.snapshot) if choice is not None else NOBODY
     telemetry.requests[model, task, 200 if outcome is None else outcome.status] += 1

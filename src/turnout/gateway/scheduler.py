@@ -86,11 +86,18 @@ class Scheduler:
 
     # ── asking ──
 
-    def free_now(self, choices: Sequence[Choice], want: Want) -> Turn | None:
-        """Return a turn if there is nothing to weigh: nobody waits, no room is kept or to be kept, and a quota has room.
+    def easy(self, choice: Choice, tokens: int, priority: Priority) -> Turn | None:
+        """Return a turn if nothing at all is in the way of a request without tools that is no job: that of nearly every one.
 
-        None says nothing: ask `turn`. The way of nearly every request, in a third of the time.
+        None says nothing: ask `free_now`.
         """
+        if len(self._line) or self.shared is not None or self._follow_ups or self._wanted is not self._known:
+            return None
+        taken = self.quotas.take_easily(choice.candidate.quotas, tokens, self._clock.now())
+        return None if taken is None else self._granted(Turn(self, choice, taken, None, 0.0), priority)
+
+    def free_now(self, choices: Sequence[Choice], want: Want) -> Turn | None:
+        """Return a turn if nobody waits, no room is kept or to be kept, and a quota has room; None says nothing: ask `turn`."""
         if len(self._line) or want.follow_ups or self.shared is not None or self._follow_ups or want.by is not None:
             return None
         self._refit()
@@ -101,7 +108,8 @@ class Scheduler:
             taken = self.quotas.take(lane, need, now)
             if taken is not None:
                 self.quotas.wanted(choices[0].candidate.quotas, now)
-                return self._granted(Turn(self, choice, taken, None, 0.0), want)
+                self.quotas.look_ahead(lane, want.tokens, now)
+                return self._granted(Turn(self, choice, taken, None, 0.0), want.priority)
         return None
 
     async def turn(self, choices: Sequence[Choice], want: Want) -> Turn:
@@ -151,8 +159,7 @@ class Scheduler:
 
     async def now(self, choices: Sequence[Choice], want: Want) -> Turn | None:
         """As `now_or_never`, with the other gateways' leave, for which it waits a moment."""
-        one = self._new(choices, want)
-        turn = self._now_or_never(one)
+        turn = self._now_or_never(one := self._new(choices, want))
         if turn is None or self.shared is None or await self._has_leave(self.shared, turn, one):
             return turn
         self._undo(turn, one)
@@ -244,8 +251,7 @@ class Scheduler:
         assert isinstance(one, Waiting)
         if one.heard is not None and one.heard.done():
             return ()  # it has left, and will say so
-        now = self._now
-        need = one.need(now)
+        now, need = self._now, one.need(self._now)
         room_s = self._room_s(one, lane)
         if not room_s and (self.shared is None or not self.shared.wait_s(lane, now)):
             one.taken = self.quotas.take(lane, need, now)
@@ -256,8 +262,12 @@ class Scheduler:
             self._next_at = min(self._next_at, now + room_s)
             return lane
         self._next_at = min(self._next_at, now + wait_s, one.changes_at(now))
-        if wait_s > MINUTE_S and one.heard is not None and now + self._at_last_s(one) > one.want.deadline:
-            self._late.append(one)
+        if wait_s > MINUTE_S and one.heard is not None:
+            at_last_s = min(
+                self._wait_s(lane, one.promised, now) for lane in one.lanes
+            )  # as was promised, before anybody
+            if now + at_last_s > one.want.deadline:
+                self._late.append(one)
         return [name for name in lane if self._wait_s((name,), need, now)]
 
     def _room_s(self, one: Waiting, lane: Lane) -> float:
@@ -269,10 +279,9 @@ class Scheduler:
         if not room:
             return 0.0
         wait_s = self.quotas.wait_s(lane, msgspec.structs.replace(one.need(now), held=room), now)
-        if wait_s > MINUTE_S:
-            return 0.0
         lapses_at = self._follow_ups.lapses_at()
-        return max(0.0, min(wait_s - FOLLOWS_S * room, inf if lapses_at is None else lapses_at - now))
+        lapse_s = inf if lapses_at is None else lapses_at - now
+        return 0.0 if wait_s > MINUTE_S else max(0.0, min(wait_s - FOLLOWS_S * room, lapse_s))
 
     def _grant(self, one: Waiting, lane: Lane) -> Turn:
         assert one.taken is not None
@@ -284,13 +293,13 @@ class Scheduler:
             kept = self._follow_ups.keep(want.caller, lane, want.follow_ups, now)
         if one.heard is not None:
             self.waited[want.priority] += 1
-        one.turn = self._granted(Turn(self, one.choices[lane], one.taken, kept, now - one.arrived), want)
+        one.turn = self._granted(Turn(self, one.choices[lane], one.taken, kept, now - one.arrived), want.priority)
         return one.turn
 
-    def _granted(self, turn: Turn, want: Want) -> Turn:
+    def _granted(self, turn: Turn, priority: Priority) -> Turn:
         self.changes += 1
         self.news.set()
-        self.granted[want.priority] += 1
+        self.granted[priority] += 1
         return turn
 
     def _arm(self) -> None:
@@ -324,12 +333,8 @@ class Scheduler:
         return min(max(self._wait_s(lane, one.need(now), now, count), self._room_s(one, lane)) for lane, count in pairs)
 
     def _wait_s(self, lane: Lane, need: Need, now: float, ahead: int = 0) -> float:
-        wait_s = self.quotas.wait_s(lane, need, now, ahead=ahead)
-        return wait_s if self.shared is None else max(wait_s, self.shared.wait_s(lane, now))
-
-    def _at_last_s(self, one: Waiting) -> float:
-        """In how many seconds, at the earliest, it could have the turn that it was promised, before anybody else."""
-        return min(self._wait_s(lane, one.promised, self._now) for lane in one.lanes)
+        shared_s = 0.0 if self.shared is None else self.shared.wait_s(lane, now)
+        return max(shared_s, self.quotas.wait_s(lane, need, now, ahead=ahead))
 
     def _nearly_over(self, one: Waiting) -> None:
         self._line.urge(one)
@@ -355,6 +360,10 @@ class Scheduler:
     def sent(self, taken: Taken) -> None:
         """See Turn.sent."""
         self.quotas.sent(taken, self._clock.now())
+
+    def is_curious(self, choice: Choice) -> bool:
+        """See Turn.is_curious."""
+        return self.quotas.is_curious(choice.candidate.quotas, self._clock.now())
 
     def told(self, choice: Choice, headers: Mapping[str, str], status: int) -> None:
         """See Turn.told."""

@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 from turnout import policies, providers
 from turnout.config.environment import Environment
+from turnout.config.files import stamps_of
 from turnout.config.load import Loaded, load
 from turnout.config.rollouts import with_base_url
 from turnout.core.admission import Admission
@@ -27,15 +30,21 @@ from turnout.core.redact import Secrets, secrets_of
 from turnout.core.secret import Secret
 from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError, StoreError
+from turnout.gateway.audit import Trail
+from turnout.gateway.books import Books
 from turnout.gateway.clearing import Clearing
 from turnout.gateway.clock import Clock
+from turnout.gateway.database import database_of
 from turnout.gateway.engine import Engine
 from turnout.gateway.exchange import Exchange
+from turnout.gateway.following import Following
 from turnout.gateway.keys import open_ring
 from turnout.gateway.lag import LagTimer
 from turnout.gateway.local_model import LocalModel
 from turnout.gateway.once import Once
 from turnout.gateway.overlay import news, overlaid, prepared, set_rollout, superseded
+from turnout.gateway.people import People
+from turnout.gateway.prompts import Prompts
 from turnout.gateway.quota_saver import QuotaSaver
 from turnout.gateway.recorder import Recorder
 from turnout.gateway.recording import count, to_trace
@@ -44,6 +53,7 @@ from turnout.gateway.simulated_transport import SimulatedTransport
 from turnout.gateway.tasks import Tasks
 from turnout.gateway.telemetry import Telemetry
 from turnout.gateway.transport import HttpTransport, Transport
+from turnout.gateway.vault import Vault, root_key
 from turnout.stores import RolloutChange
 from turnout.stores.sqlite import SqliteAnswerStore, SqliteStateStore, SqliteTraceStore
 
@@ -68,37 +78,39 @@ class Service:
         self._environment = environment
         self._config = config
         self._loaded = loaded
-        home = Path(loaded.snapshot.server.home)
+        snapshot = loaded.snapshot
+        home = Path(snapshot.server.home)
         self.state = SqliteStateStore(home / "state.sqlite3", locked_s=LOCKED_S)
-        self.traces = SqliteTraceStore(
-            home / "traces.sqlite3", bound=loaded.snapshot.server.trace_rows, locked_s=LOCKED_S
-        )
-        self.ring, self.new_master_key = open_ring(
-            self.state, clock, loaded.snapshot.server.master_key, renew=renew_key
-        )
+        self.traces = SqliteTraceStore(home / "traces.sqlite3", bound=snapshot.server.trace_rows, locked_s=LOCKED_S)
+        root = root_key(home, environment, clock)
+        self.database = database_of(snapshot)
+        self.vault = Vault(self.database, root, clock, providers.installed())
+        self.ring, self.new_master_key = open_ring(self.state, clock, snapshot.server.master_key, root, renew=renew_key)
         self.telemetry = Telemetry(clock.wall())
-        self.admission = Admission(loaded.snapshot.server.concurrency)
+        self.admission = Admission(snapshot.server.concurrency)
         self._lag = LagTimer(clock.now, self._on_lag)
         self.is_ready = False
         self._recorder = Recorder(self.traces, self.telemetry)
         self.once = Once(SqliteAnswerStore(home / "answers.sqlite3", locked_s=LOCKED_S), clock)
         self._locals: dict[str, LocalModel] = {}
+        self._local_urls: dict[str, str] = {}
         self._local_key = Secret(clock.token())
         self.secrets = Secrets(self.new_master_key, self._local_key.reveal())
-        self._local_urls: dict[str, str] = {}
         self._tasks = Tasks()
-        self._started_with = loaded.snapshot
+        self._started_with = snapshot
         self._changing = threading.RLock()
         self._is_closed = False
         self._told_to_reload = asyncio.Event()
         self._providers = providers.installed()
         self._transports: dict[str, Transport] = {}
-        self._stamps = _stamps(loaded.watched_files)
+        self._stamps = stamps_of(loaded.watched_files)
         self._state_version = self.state.version()
-        self._changes = self._settled(loaded.snapshot)
+        self._changes = self._settled(snapshot)
+        self._http = HttpTransport()
+        self.books = Books(self.database, snapshot, clock, self._http)
         self.engine = Engine(
-            Index.of(self._overlaid(loaded.snapshot)),
-            health=Health(loaded.snapshot.breaker),
+            Index.of(self._overlaid(snapshot)),
+            health=Health(snapshot.breaker),
             clock=clock,
             transports=self._transports,
             dialects=DIALECTS,
@@ -106,11 +118,16 @@ class Service:
             policies=policies.installed(),
             on_begin=self._on_begin,
             on_end=self._on_end,
+            accounting=self.books,
         )
         self.clearing = Clearing(self.state, self.engine.cache, clock.token, self._changing)
-        valkey_url = loaded.snapshot.server.valkey_url
+        valkey_url = snapshot.server.valkey_url
         self.sharing = None if valkey_url is None else Sharing(valkey_url, self.engine, clock)
         self._quota_saver = QuotaSaver(self.state, self.engine.scheduler, clock, self._changing)
+        self.trail = Trail(self.database, clock, self.secrets.redact)
+        self.prompts = Prompts(self.database, self.trail, clock, root, lambda: self.snapshot, self.secrets.redact)
+        self.following = Following(self.database, self.ring, clock, self.books.give, also=self._read_stored_keys)
+        self.people = People(self.database, self.trail, clock, self.ring.pepper, lambda: self.snapshot, self.following)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -128,8 +145,14 @@ class Service:
         """Open the transports, start local models and watchers. Raises ConfigError or UpstreamUnreachable if a local
         model cannot be started.
         """
-        http = HttpTransport()
-        self._transports.update(http=http, https=http, simulated=SimulatedTransport(self.clock))
+        self._transports.update(http=self._http, https=self._http, simulated=SimulatedTransport(self.clock))
+        await self.database.open()
+        await self.books.start()
+        self.telemetry.more = (self.books.families,)
+        await self.following.start()
+        self.trail.config("", self.snapshot.revision)
+        await self.trail.start()
+        await self.prompts.start()
         await self._start_local_models()
         self._tasks.start(self._watch(), "watch config and rollouts")
         self._tasks.start(self._reload_when_told(), "reload when told")
@@ -155,9 +178,14 @@ class Service:
         await self.once.stop()
         for local in self._locals.values():
             await local.stop()
+        await self.following.stop()
+        await self.books.stop()
         for transport in set(self._transports.values()):
             await transport.close()
         self._transports.clear()
+        await self.prompts.stop()
+        await self.trail.stop()
+        await self.database.close()
         await asyncio.to_thread(self._close_stores)
 
     def _close_stores(self) -> None:
@@ -184,7 +212,8 @@ class Service:
     # ── what changes ──
 
     def _overlaid(self, snapshot: Snapshot) -> Snapshot:
-        """Lay what was set at run time over what the files say: rollout percentages, and where local models listen."""
+        """Lay what was set at run time over what the files say: stored keys, rollout percentages, where local models listen."""
+        snapshot = self.vault.overlaid(snapshot)
         self.secrets.learn(secrets_of(snapshot))
         snapshot = overlaid(snapshot, self._changes)
         for name, url in self._local_urls.items():
@@ -200,6 +229,17 @@ class Service:
 
     def _install(self, snapshot: Snapshot) -> None:
         self.engine.install(Index.of(self._overlaid(snapshot)))
+        self.books.install(snapshot)
+
+    async def _read_stored_keys(self) -> None:
+        """Take what was stored or forgotten since. Raises StoreError."""
+        if await self.vault.load():
+            await asyncio.to_thread(self._install_anew)
+
+    def _install_anew(self) -> None:
+        with self._changing:
+            if not self._is_closed:
+                self._install(self._loaded.snapshot)
 
     def reload_soon(self) -> None:
         """Read the config again, without waiting for it: for a signal. Told often meanwhile, once more is enough."""
@@ -218,24 +258,27 @@ class Service:
 
     def _reload(self) -> tuple[str, ...]:
         self._look_for_changes()  # first: what was set just now was set under the config that is in force
-        before = _stamps(self._loaded.watched_files)  # before it is read: what is written meanwhile is a change to come
+        before = stamps_of(
+            self._loaded.watched_files
+        )  # before it is read: what is written meanwhile is a change to come
         try:
             loaded = load(self._config, self._environment, ollama=self._loaded.ollama)
         except ConfigError as error:
             for problem in error.problems:
                 _log.error("config not taken, the old one serves on: %s", problem)
             return error.problems
-        changed = loaded.snapshot.revision != self._loaded.snapshot.revision
+        was, is_now = self._loaded.snapshot.revision, loaded.snapshot.revision
         self._loaded = loaded
-        self._stamps = {path: before.get(path, stamp) for path, stamp in _stamps(loaded.watched_files).items()}
+        self._stamps = {path: before.get(path, stamp) for path, stamp in stamps_of(loaded.watched_files).items()}
         try:
             self._changes = self._settled(loaded.snapshot)
         except StoreError as error:
             _log.error("the state file cannot be read: %s", error.message)
         self._install(loaded.snapshot)
         self.traces.bound = loaded.snapshot.server.trace_rows
-        if changed:
-            _log.warning("config revision %s in force", loaded.snapshot.revision)
+        if was != is_now:
+            self.trail.config(was, is_now)
+            _log.warning("config revision %s in force", is_now)
             if late := self._needs_restart(loaded.snapshot):
                 _log.warning("needs a restart (or `turnout serve --take-over`) to take effect: %s", ", ".join(late))
         return ()
@@ -264,8 +307,12 @@ class Service:
         seen = self._stamps
         while True:
             await asyncio.sleep(WATCH_S)
-            stamps = _stamps(self._loaded.watched_files)
-            if stamps == self._stamps:
+            stamps = stamps_of(self._loaded.watched_files)
+            if self._loaded.stale_at is not None and self.clock.wall() >= self._loaded.stale_at:
+                # Once, whether or not it can be read.
+                self._loaded = msgspec.structs.replace(self._loaded, stale_at=None)
+                await asyncio.to_thread(self.reload)
+            elif stamps == self._stamps:
                 await asyncio.to_thread(self._look_for_changes)
             elif stamps == seen:
                 self._stamps = stamps
@@ -300,6 +347,7 @@ class Service:
         self.telemetry.in_flight -= 1
         count(self.telemetry, exchange)
         self._recorder.record(to_trace(exchange))
+        self.prompts.record(exchange)
 
     def _on_lag(self, lag_s: float, elapsed_s: float) -> None:
         telemetry = self.telemetry
@@ -336,16 +384,3 @@ class Service:
         text = telemetry.render(self.clock.wall())
         telemetry.longest_lag_s = telemetry.lag_s
         return text
-
-
-def _stamps(paths: Iterable[Path]) -> Mapping[Path, tuple[int, int, int]]:
-    """Return what tells one state of these files from another: inode, size, time of change."""
-    stamps = {}
-    for path in paths:
-        try:
-            stat = path.stat()
-        except OSError:
-            stamps[path] = (0, 0, 0)
-        else:
-            stamps[path] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    return stamps

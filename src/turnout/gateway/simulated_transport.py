@@ -69,6 +69,10 @@ class SimulatedIncoming:
                 raise self._fail("the connection ended before it answered")
             self._move()
 
+    def mentions(self, word: bytes) -> bool:
+        """See `Incoming`."""
+        return any(word in name.encode() for name in self.headers)
+
     def take(self) -> bytes:
         """Return the body bytes whose time has come, b"" if there are none."""
         pieces: list[bytes] = []

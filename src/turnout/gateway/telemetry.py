@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -73,6 +73,7 @@ class Telemetry:
         self.replays = 0
         self.tokens: dict[tuple[str, str, str], int] = defaultdict(int)
         self.cost_nano_usd: dict[tuple[str, str], int] = defaultdict(int)
+        self.inexact_nano_usd: dict[tuple[str, str], int] = defaultdict(int)
         self.arms: dict[tuple[str, str, str], int] = defaultdict(int)
         self.resting: dict[str, float] = {}
         self.quotas: Sequence[QuotaView] = ()
@@ -82,6 +83,7 @@ class Telemetry:
         self.waits: dict[tuple[str], Histogram] = defaultdict(Histogram)
         self.is_shared: bool | None = None
         self.contact_losses = 0
+        self.more: tuple[Callable[[], Iterable[Metric]], ...] = ()
 
     def _families(self, now_wall: float) -> Iterator[Metric]:
         yield from self._process(now_wall)
@@ -90,6 +92,8 @@ class Telemetry:
         yield from _quotas(self.quotas)
         yield from _cache(self.cache)
         yield from _semantic(self.cache.semantic)
+        for families in self.more:
+            yield from families()
 
     def _process(self, now_wall: float) -> Iterator[Metric]:
         info = GaugeMetricFamily("turnout_build_info", "The version that runs.", labels=["version"])
@@ -151,10 +155,8 @@ class Telemetry:
         yield _counters(
             "turnout_rollout_exchanges", "Exchanges by arm and outcome.", ["rollout", "arm", "outcome"], self.arms
         )
-        cost = CounterMetricFamily("turnout_cost_usd", "What answers cost.", labels=["model", "provider"])
-        for (model, provider), nano_usd in tuple(self.cost_nano_usd.items()):
-            cost.add_metric([model, provider], nano_usd / 1e9)
-        yield cost
+        yield _costs("turnout_cost_usd", "What answers cost.", self.cost_nano_usd)
+        yield _costs("turnout_unreconciled_usd", "How much of it is our estimate.", self.inexact_nano_usd)
         yield _histograms("turnout_request_duration_seconds", "To the last byte.", self.durations, _ANSWER)
         yield _histograms("turnout_time_to_first_chunk_seconds", "To the first content.", self.first_chunks, _ANSWER)
         rest = GaugeMetricFamily(
@@ -189,6 +191,13 @@ class _Collected:
 
     def collect(self) -> Iterator[Metric]:
         return iter(self._families)
+
+
+def _costs(name: str, text: str, nano_usd: Mapping[tuple[str, str], int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=["model", "provider"])
+    for labels, amount in tuple(nano_usd.items()):
+        family.add_metric(labels, amount / 1e9)
+    return family
 
 
 def _counters(name: str, text: str, labels: list[str], counted: Mapping[Any, int]) -> Metric:

@@ -40,6 +40,10 @@ class Incoming(Protocol):
         """The response's headers."""
         ...
 
+    def mentions(self, word: bytes) -> bool:
+        """Return whether `word`, in lower case, stands anywhere in the head. Cheaper than a look into `headers`."""
+        ...
+
     def take(self) -> bytes:
         """Return the body bytes that are here already, b"" if none are (yet, or any more). Never waits, never raises."""
         ...
@@ -111,6 +115,10 @@ class HttpIncoming:
         if headers is None:
             headers = self._headers = decode_headers(self._head)
         return headers
+
+    def mentions(self, word: bytes) -> bool:
+        """See `Incoming`."""
+        return word in self._head.lower()
 
     def take(self) -> bytes:
         """Return the body bytes that are here, b"" if none are; at the body's end the connection is free again."""

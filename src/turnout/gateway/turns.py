@@ -40,7 +40,14 @@ class Turns:
 
     async def next(self, exchange: Exchange, planned: Plan, queue: list[Choice]) -> tuple[Choice, Turn | None]:
         """Take whoever of `queue` is to be asked next out of it, with its turn. Raises QuotaExhausted."""
-        now = self._clock.now()
+        now, ask = self._clock.now(), exchange.ask
+        first = queue[0]
+        if not ask.tools and ask.by is None and self._is_well(first, now):
+            exchange.priority = priority = priority_of(ask.priority, planned.terms.priority, 0)
+            tokens = ask.input_tokens + (ask.max_output_tokens or 0)
+            if (turn := self._scheduler.easy(first, tokens, priority)) is not None:
+                del queue[0]
+                return first, turn
         well = [choice for choice in queue if self._is_well(choice, now)]
         want = self._want(exchange, planned, (well or queue)[0], now)
         scheduled: list[Choice] = []

@@ -65,6 +65,11 @@ class Turn:
         if self.grant is not None:
             self.grant.sent()
 
+    @property
+    def is_curious(self) -> bool:
+        """Whether `told` wants to hear of an answer that went well and says nothing of limits."""
+        return self._scheduler.is_curious(self.choice)
+
     def told(self, headers: Mapping[str, str], status: int) -> None:
         """The vendor's answer has begun. headers: names in lower case."""
         self._scheduler.told(self.choice, headers, status)

@@ -30,6 +30,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: str = ""
     quirks: dict[str, object] = {}
     quota: dict[str, object] = {}
+    free: str = ""
 
 
 def vendors() -> Mapping[str, Vendor]:

@@ -8,6 +8,7 @@ was answered to requests with an Idempotency-Key, for a day. Database: the books
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
@@ -161,11 +162,13 @@ class CacheLevel(Protocol):
 
 class Database(Protocol):
     """The books. Every call is one transaction, as core/books/statements.py says, and raises StoreError: then nothing of it
-    happened. `steps` is called again where a transaction is tried again.
+    happened (but for a server that is lost in the COMMIT itself: what is written is safe to write twice). `steps` is called again where a transaction is tried again.
     """
 
     async def open(self) -> None:
-        """Connect, and bring the tables to this program's version. Raises StoreError, also for a newer version than ours."""
+        """Connect, and bring the tables to this program's version. Raises StoreError, also for a newer version than ours.
+        A server that cannot be reached now is no error: then that is done by the first transaction that reaches it.
+        """
         ...
 
     async def write(self, steps: Callable[[], Steps[T]]) -> T:
@@ -180,6 +183,16 @@ class Database(Protocol):
         """Return the number of the latest change to who may ask (table `change`), once it is above `since`: at once where
         the database says so itself (LISTEN), else by looking four times a second.
         """
+        ...
+
+    async def backup(self, file: Path) -> None:
+        """Write the books as they are at one moment into `file`, which is not there yet or empty: a SQLite file, wherever
+        the books are. Nobody waits for it meanwhile. Raises StoreError.
+        """
+        ...
+
+    async def restore(self, file: Path) -> None:
+        """Make a backup's books ours, before `open`. Raises StoreError, also where there are books already."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,24 @@
+"""Prints rows as a table: columns as wide as their widest cell, what cannot be printed escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from turnout.core.redact import printable
+
+
+def print_table(rows: Sequence[Sequence[str]], left: int | None = None) -> None:
+    """Print rows, the heads first. left: how many columns are text, the others are numbers and times and stand to the
+    right; None for all.
+    """
+    clear = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clear, strict=True)]
+    left = len(widths) if left is None else left
+    for row in clear:
+        cells = [
+            cell.ljust(width) if at < left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())

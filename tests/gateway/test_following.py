@@ -1,0 +1,142 @@
+"""Following the books: what changes in them is known here, and an older state never comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.gateway.lab import StillClock
+from turnout.core.books import keys, people
+from turnout.core.books.keys import Key, Proof
+from turnout.core.books.people import Rules
+from turnout.core.principal import MASTER, Grant
+from turnout.core.rules import Limit, Rates
+from turnout.errors import StoreError, Unauthenticated
+from turnout.gateway.clock import SystemClock
+from turnout.gateway.following import Following
+from turnout.gateway.keys import KeyRing, Master, key_hash
+
+PEPPER = b"pepper"
+SOON_S = 5.0
+
+
+class Books:
+    """A Database of one answer after the other; an error is raised. wait: never tells of a change."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.reads = 0
+        self.exhausted = asyncio.Event()
+
+    async def read(self, _steps):
+        self.reads += 1
+        answer = self.answers.pop(0)
+        if not self.answers:
+            self.exhausted.set()
+            self.answers.append(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def wait(self, _since):
+        await asyncio.sleep(0.001)
+        return 1
+
+
+def ring(clock):
+    """A ring that holds no key yet."""
+    return KeyRing(PEPPER, Master(b"own", b"none"), clock)
+
+
+def wanted(id_="k_1"):
+    """A virtual key."""
+    return Key(id_, "", "", "", "", "", Grant(), "xxxx", 0, 1, "me", None)
+
+
+async def make_key(database, id_="k_1", rules=None):
+    """Make one whose text is its id."""
+    proof = Proof(key_hash(id_.encode(), PEPPER), "xxxx")
+    await database.write(lambda: keys.add_key(wanted(id_), proof, rules or Rules(), MASTER))
+
+
+async def until(condition):
+    """Wait until something is so."""
+    async with asyncio.timeout(SOON_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def opens(ring, text):
+    """Whether a key is let in."""
+    try:
+        return bool(ring.check(text).key_id)
+    except Unauthenticated:
+        return False
+
+
+async def test_what_one_gateway_changes_another_knows(databases):
+    """Made, revoked; and the limits that were given."""
+    ours, theirs = await databases(), await databases()
+    clock, told = SystemClock(), []
+    held = ring(clock)
+    await make_key(theirs, "k_0")
+    following = Following(ours, held, clock, told.append)
+    await following.start()
+    assert (opens(held, b"k_0"), told) == (True, [([], [])])
+    await make_key(theirs, rules=Rules(Limit("key", "k_1", Rates(9))))
+    await until(lambda: opens(held, b"k_1"))
+    await until(lambda: told[-1] == ([Limit("key", "k_1", Rates(9))], []))
+    await theirs.write(lambda: keys.revoke_key("k_1", 5, MASTER))
+    await until(lambda: not opens(held, b"k_1"))
+    await until(lambda: told[-1] == ([], []))
+    await theirs.write(lambda: people.put_team("sales", 1, "me"))
+    assert opens(held, b"k_0")
+    await following.stop()
+
+
+async def test_nothing_new_is_nothing_told(databases):
+    """The rules are read where something has changed."""
+    database, told = await databases(), []
+    following = Following(database, ring(SystemClock()), SystemClock(), told.append)
+    await make_key(database)
+    await following.read()
+    await following.read()
+    assert [([], [])] == told
+
+
+async def test_books_that_come_late_are_followed_when_they_do(caplog):
+    """The start does not wait for them; what cannot be known is not said to be unknown meanwhile."""
+    clock = StillClock()
+    gone = StoreError("gone")
+    books = Books(gone, gone, gone, (3, [], ([], [])))
+    held = ring(clock)
+    following = Following(books, held, clock)
+    with caplog.at_level(logging.WARNING, "turnout.following"):
+        await following.start()
+        with pytest.raises(StoreError):
+            held.check(b"k_1")
+        async with asyncio.timeout(SOON_S):
+            await books.exhausted.wait()
+        await until(lambda: held.followed_at == clock.now())
+        await until(lambda: len(caplog.records) == 2)
+    assert not opens(held, b"k_1")
+    assert ["the books cannot be reached; known keys go on: gone", "the books are followed again"] == [
+        record.getMessage() for record in caplog.records
+    ]
+    await following.stop()
+
+
+async def test_the_books_are_known_to_be_there_as_of_when_they_were_asked():
+    """Not of when they answered: an answer that took long tells of the past."""
+    clock = StillClock()
+
+    class Slow(Books):
+        async def read(self, steps):
+            clock.at += 3
+            return await super().read(steps)
+
+    held = ring(clock)
+    await Following(Slow((1, [], None)), held, clock).read()
+    assert clock.now() - 3 == held.followed_at
