@@ -71,11 +71,12 @@ def _map_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error}. Is the disk full, or the file not ours to write?") from error
 
 
-OPEN_S = 5.0
-"""How long a start waits for a file that another process has locked: several may start at once."""
+OPEN_S = 15.0
+"""How long a start waits for a file that another process has locked: several may start at once, and a busy disk may take
+seconds to sync what the first of them writes."""
 
 OPEN_AGAIN_S = 0.02
-"""Between two attempts to open a file that another process opens for the first time too, which takes it about 1 ms."""
+"""Between two attempts to open a file that another process opens for the first time too, which takes it 1 ms where the disk is idle."""
 
 RECOUNT_BATCHES = 32
 """How many batches we write between two looks at what other processes wrote to the same file: 8 s at 4 batches a second."""
