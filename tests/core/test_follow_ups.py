@@ -127,3 +127,17 @@ def test_room_is_what_conversations_have_left(steps):
 def test_a_conversation_goes_on_when_a_tool_spoke_last(messages, goes):
     """In OpenAI's form and in Anthropic's; what cannot be read begins."""
     assert goes == goes_on(messages)
+
+
+def test_what_was_used_up_lapses_no_more():
+    """Only the room that is kept yet has a moment at which it may lapse; without any, there is nothing to look at."""
+    kept = FollowUps()
+    assert not kept
+    kept.keep(ME, OURS, 1, now=0.0)
+    kept.keep(YOU, OURS, 1, now=1.0)
+    assert kept
+    assert kept.use(ME, 2.0) is not None
+    assert 1.0 + KEPT_S == kept.lapses_at()
+    assert kept.use(YOU, 3.0) is not None
+    assert kept.lapses_at() is None
+    assert not kept

@@ -196,3 +196,10 @@ def test_what_is_personal_in_a_clients_words_is_taken_out():
         trace.user,
         trace.message,
     )
+
+
+def test_words_without_anything_personal_stay_as_they_are():
+    """As nearly all are."""
+    trace = Trace("req_1", 0.0, "r", "task:chat", "chat", "user-4711", message="")
+    make_impersonal(trace)
+    assert ("task:chat", "chat", "user-4711", "") == (trace.asked_name, trace.asked_task, trace.user, trace.message)

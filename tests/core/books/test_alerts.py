@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from turnout.core.books.alerts import Alert, Delivery, Sent, claim, failed, latest, raise_alert, taken
+from turnout.core.books.alerts import Alert, Delivery, Sent, alert_told, claim, failed, latest, raise_alert, taken
 
 ALERT = Alert("user:*/anna", 100, "80%", 900, "user", "anna", 1000, 800, 815, 500)
 NINETY = Alert("user:*/anna", 100, "90%", None, "user", "anna", 1000, 900, 915, 501)
@@ -77,3 +77,15 @@ async def test_an_alert_that_nobody_is_told_is_kept(database):
     await database.write(lambda: raise_alert(NINETY, []))
     assert [Sent(NINETY), Sent(ALERT)] == await database.read(lambda: latest(9))
     assert [Sent(NINETY)] == await database.read(lambda: latest(1))
+
+
+def test_an_alert_is_told_with_its_money_in_both_forms():
+    """For programs and for people."""
+    told = alert_told(Sent(ALERT))
+    assert ("user:*/anna", "user", "80%", 1000, "0.000001") == (
+        told["budget"],
+        told["scope"],
+        told["mark"],
+        told["limit_nano_usd"],
+        told["limit_usd"],
+    )
