@@ -21,6 +21,9 @@ from tests.faults.crowd import (
 )
 from turnout.api.descriptors import raise_descriptor_limit
 
+OWN_FILES = 8
+"""What the gateway may open for itself meanwhile: a segment of its journal, one more connection to read the books by."""
+
 MOST_EACH = 15 * 1024
 AT_ONCE = 100
 SOURCES = 4
@@ -59,7 +62,7 @@ async def idle_connections(stack, folder, size):
         await asyncio.gather(*(use(number) for number in range(begin, begin + AT_ONCE)))
     last_used = loop.time()
     each = (rss_bytes(pid) - memory) / count
-    assert count == descriptors(pid) - connections_to(upstream) - files
+    assert 0 <= descriptors(pid) - connections_to(upstream) - files - count <= OWN_FILES
     assert each <= MOST_EACH
 
     beside_s, without_s, ratio = await compare(burdened, free, pairs, share)
