@@ -39,6 +39,7 @@ def test_members_keep_their_order_and_their_bytes(value, ascii_only, indent):
         (b'{"n":12,"a":0,"n":1}', "n"),
         (b'{"n":1,"a":0,"n":1}', "n"),
         (b'{"a":1,"a":1,"a":1}', "a"),
+        (b'{"a":1,"a":1,"b":2}', "a"),
         (b'{"a":12,"b":3,"a":1}', "a"),
         (b'{"":1,"":1}', ""),
         (b'{"a":[{"x":1}],"a":[{"x":1}]}', "a"),
