@@ -41,7 +41,7 @@ from turnout.stores import Database
 NOTHING = Usage(0, 0)
 
 MANY_DIGITS = 5
-"""A request for more choices than that is its vendor's to refuse."""
+"""A number of choices with so many digits or more counts as the least of these: no vendor gives as many, and no budget has room."""
 
 
 class Books:
@@ -235,7 +235,9 @@ def _output_tokens(exchange: Exchange, model: Model) -> int:
     if asked is None:
         return each
     digits = bytes(asked)
-    return each * max(1, int(digits)) if digits.isdigit() and len(digits) < MANY_DIGITS else each
+    if not digits.isdigit():  # what is no number of choices is its vendor's to refuse
+        return each
+    return each * (max(1, int(digits)) if len(digits) < MANY_DIGITS else 10**MANY_DIGITS)
 
 
 def _used(exchange: Exchange) -> list[Usage]:
