@@ -48,6 +48,19 @@ async def test_a_key_is_made_told_changed_rotated_and_revoked(client):
     assert 409 == (await client.delete(f"/admin/keys/{told['id']}")).status_code
 
 
+async def test_who_is_new_is_made_with_the_key_but_not_by_a_narrowed_admin(client):
+    """The answer says who; a second key of theirs makes nobody."""
+    eve = await client.post("/admin/admins", json={"name": "eve", "role": "admin", "models": ["first"]})
+    wanted = {"user": "anna", "workspace": "blue", "models": ["first"]}
+    refused = await client.post("/admin/keys", json=wanted, headers=bearer(eve))
+    assert (404, []) == (refused.status_code, (await client.get("/admin/users")).json()["users"])
+    made = await client.post("/admin/keys", json=wanted)
+    assert (201, {"user": "anna", "workspace": "blue"}) == (made.status_code, made.json()["new"])
+    again = await client.post("/admin/keys", json=wanted, headers=bearer(eve))
+    assert (201, False) == (again.status_code, "new" in again.json())
+    assert ["anna"] == [one["name"] for one in (await client.get("/admin/users")).json()["users"]]
+
+
 async def test_keys_are_listed_by_whom_they_belong_to(client):
     """And those that were revoked if they are asked for."""
     await client.put("/admin/users/anna", json={})

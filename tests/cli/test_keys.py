@@ -102,6 +102,21 @@ def test_a_change_leaves_what_it_does_not_say(told, capsys):
     assert "tier            premium" in capsys.readouterr().out
 
 
+def test_who_is_new_is_made_with_the_key_and_it_says_so(told, capsys):
+    """With the default tier; who is there is not told of."""
+    assert run(["keys", "create", "--user", "anna", "--workspace", "blue"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(
+        "\nuser anna was new: made with tier default.\n\nworkspace blue was new: made without a team.\n"
+    )
+    assert {"user": "bo"} == told("keys", "create", "--user", "bo", "--workspace", "blue")["new"]
+    assert "new" not in told("keys", "create", "--user", "bo")
+    assert ["anna", "bo"] == [one["name"] for one in told("users", "list")["users"]]
+    told("keys", "create", "--name", "app", "--user", "bo")
+    assert run(["keys", "change", "app", "--user", "carl"]) == 1
+    assert "There is no user 'carl'. Make them: `turnout users set carl`." in capsys.readouterr().err
+
+
 def test_the_list_is_a_table(told, capsys):
     """Of those that were not revoked, unless all are wanted."""
     assert run(["keys", "list"]) == 0
@@ -161,8 +176,8 @@ def test_revoking_asks_first(told):
     ("arguments", "words"),
     [
         (["show", "nobody"], "There is no key 'nobody'"),
-        (["create", "--user", "nobody"], "There is no user 'nobody'. Make them: `turnout users set NAME`."),
-        (["create", "--workspace", "none"], "turnout workspaces set"),
+        (["create", "--user", "no/body"], "`user` is printable text without /"),
+        (["change", "app", "--user", "anna"], "There is no key 'app'"),
         (["create", "--tier", "premum"], "Did you mean premium?"),
         (["create", "--task", "caht"], "Did you mean chat?"),
         (["create", "--model", "nope/x"], "There is no model"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.core.catalog import FREE, Price
-from turnout.core.granting import RANKS, denied, exceeding, is_at_least, narrows
+from turnout.core.granting import RANKS, denied, exceeding, is_at_least, may_make_people, narrows
 from turnout.core.principal import EVERYTHING, Grant, Principal
 
 CHEAP = Price(150, 600)
@@ -42,6 +42,8 @@ def test_roles_are_in_order():
 def test_what_narrows_what_may_be_asked(grant, is_narrowed):
     """Where from and how long is another matter."""
     assert is_narrowed == narrows(grant)
+    assert not is_narrowed == may_make_people(Principal("admin:bo", "admin", grant=grant))
+    assert not may_make_people(Principal("admin:bo", "viewer", grant=grant))
 
 
 @pytest.mark.parametrize(

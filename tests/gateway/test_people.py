@@ -19,7 +19,7 @@ from turnout.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from turnout.gateway.audit import Actor, Trail
 from turnout.gateway.following import Following
 from turnout.gateway.keys import KeyRing, Master
-from turnout.gateway.people import Allowance, By, People, Sum, Wanted
+from turnout.gateway.people import Allowance, By, People, Sum, Wanted, kind_of
 
 OWNER = By(MASTER, Actor("master", "owner", "127.0.0.1"))
 ADMIN = By(Principal("admin:bo", "admin"), Actor("admin:bo", "admin", "127.0.0.1"))
@@ -121,7 +121,7 @@ async def test_rules_are_named_after_whom_they_are_about(desk):
         (Wanted(grant=Grant(tasks=frozenset({"wrok"}))), "task"),
         (Wanted(grant=Grant(addresses=("10.0.0.1/99",))), "addresses"),
         (Wanted(grant=Grant(expires_at=1.0)), "expires_at"),
-        (Wanted(user="nobody"), "user"),
+        (Wanted(user="no/body"), "user"),
     ],
 )
 async def test_a_slip_of_the_pen_is_told_and_no_key_is_made(desk, wanted, param):
@@ -144,13 +144,38 @@ async def test_a_grant_may_name_what_a_request_may(desk):
 async def test_a_failure_and_a_refusal_have_their_rows_too(desk):
     """What was tried, and why nothing came of it."""
     with pytest.raises(InvalidRequest):
-        await desk.people.create_key(OWNER, Wanted(user="nobody"))
+        await desk.people.create_key(OWNER, Wanted(user="no/body"))
     with pytest.raises(PermissionDenied):
         await desk.people.create_admin(ADMIN, "eve", "owner", Grant())
     assert [("key.create", "failed", "invalid_request"), ("admin.create", "refused", "permission_denied")] == [
         (record.action, record.outcome, record.reason) for record in await desk.trail()
     ]
     assert [] == await desk.people.admins()
+
+
+async def test_who_is_made_with_a_key_has_a_row_and_a_refused_one_makes_nobody(desk):
+    """In one transaction: rows and people come together or not at all, and a narrowed admin gains nothing."""
+    cheap = Grant(price_ceiling=FREE)
+    narrowed = By(Principal("admin:eve", "admin", grant=cheap), Actor("admin:eve", "admin", "127.0.0.1"))
+    with pytest.raises(InvalidRequest, match="turnout users set anna"):
+        await desk.people.create_key(narrowed, Wanted(user="anna", workspace="blue", grant=cheap))
+    assert ([], []) == (await desk.people.users(), await desk.people.workspaces())
+    made = await desk.people.create_key(ADMIN, Wanted(user="anna", workspace="blue"))
+    assert [("anna", "user"), ("blue", "workspace")] == [(one.name, kind_of(one)) for one in made.new]
+    assert "anna" == desk.ring.check(made.text.encode()).user
+    await desk.people.create_key(narrowed, Wanted(user="anna", workspace="blue", grant=cheap))
+    refused, *done, last = await desk.trail()
+    assert ("key.create", "failed", "key.create", "done") == (
+        refused.action,
+        refused.outcome,
+        last.action,
+        last.outcome,
+    )
+    assert [("user.set", "anna"), ("workspace.set", "blue"), ("key.create", made.of.key.id)] == [
+        (row.action, row.target) for row in done
+    ]
+    assert {("admin:bo", "done", "")} == {(row.actor, row.outcome, row.before) for row in done}
+    assert ("anna", "admin:bo") == tuple(json.loads(done[0].after)["of"][name] for name in ("name", "created_by"))
 
 
 async def test_admins_are_made_rotated_and_revoked(desk):

@@ -33,7 +33,7 @@ from turnout.api.key_forms import (
 from turnout.core.books.keys import Admin, KeyTold
 from turnout.core.books.people import Kind, Rules
 from turnout.errors import InvalidRequest
-from turnout.gateway.people import NO_RULES, Made, People, Told
+from turnout.gateway.people import NO_RULES, Made, People, Told, kind_of
 from turnout.gateway.service import Service
 
 _KEY: Final = msgspec.json.Decoder(KeyForm)
@@ -123,7 +123,8 @@ class PeopleDesk:
         wall = self._service.clock.wall()
         of: KeyTold | Admin = made.of
         shown = describe_key(of.key, wall, of.rules) if isinstance(of, KeyTold) else describe_admin(of, wall)
-        return told({"key": made.text, **shown}, status)
+        new = {kind_of(one): one.name for one in made.new}
+        return told({"key": made.text, **shown, **({"new": new} if new else {})}, status)
 
     # ── teams, workspaces, users ──
 

@@ -27,9 +27,10 @@ from turnout.cli.allowing import (
     yes,
 )
 from turnout.cli.tables import print_table
-from turnout.core.books.keys import KeyTold
+from turnout.core.books.keys import DEFAULT_TIER, KeyTold
+from turnout.core.books.people import User
 from turnout.gateway.clock import SystemClock
-from turnout.gateway.people import By, Made, People
+from turnout.gateway.people import By, Made, People, kind_of
 
 _HEADS = ("id", "name", "user", "workspace", "team", "tier", "narrowed to", "ends in", "expires", "status")
 
@@ -42,8 +43,8 @@ def keys() -> None:
 def _owner_options(command: Any) -> Any:
     for option in (
         click.option("--tier", help="Whose rates and budget it has, if it has no user: default, premium, enterprise."),
-        click.option("--workspace", help="Whose cache it uses and who pays (`turnout workspaces set NAME` makes one)."),
-        click.option("--user", help="Whose it is (`turnout users set NAME` makes one)."),
+        click.option("--workspace", help="Whose cache it uses and who pays; a new one is made by `create`."),
+        click.option("--user", help="Whose it is; a new one is made by `create`."),
         click.option("--name", help="What you call it."),
     ):
         command = option(command)
@@ -60,6 +61,7 @@ def create(path: Path | None, as_json: bool, **said: Any) -> None:
     """Make a key. Its text is shown this once: only a hash of it is kept.
 
     Without --model, --task and so on it may ask for everything; without --limit and --budget it has what its tier has.
+    A --user or --workspace that is new is made with it.
     """
     form = KeyForm(**{name: value for name, value in _said(said).items() if value is not None})
 
@@ -248,7 +250,13 @@ def _print(told: KeyTold, *, as_json: bool) -> None:
 def _print_made(made: Made, *, as_json: bool) -> None:
     assert isinstance(made.of, KeyTold)
     shown = describe_key(made.of.key, SystemClock().wall(), made.of.rules)
+    if as_json and made.new:
+        shown["new"] = {kind_of(one): one.name for one in made.new}
     print_made(made.text, shown, as_json=as_json)
+    if not as_json:
+        for one in made.new:
+            how = f"with tier {one.tier or DEFAULT_TIER}" if isinstance(one, User) else "without a team"
+            click.echo(f"\n{kind_of(one)} {one.name} was new: made {how}.")
 
 
 def print_made(text: str, shown: Mapping[str, Any], *, as_json: bool) -> None:

@@ -37,6 +37,11 @@ def denied(by: Principal, role: Role, grant: Grant) -> PermissionDenied | None:
     return PermissionDenied(f"This is more than your own key may: {over}.") if over else None
 
 
+def may_make_people(by: Principal) -> bool:
+    """Return whether `by` may make users and workspaces: no more than whoever may change everybody's. O(1)."""
+    return is_at_least(by.role, "admin") and not narrows(by.grant)
+
+
 def exceeding(wanted: Grant, own: Grant) -> str:
     """Return what of `wanted` goes beyond `own`, in words; "" if nothing does. O(parts)."""
     for what in ("models", "tasks", "regions"):

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from turnout.core.books import keys, people
-from turnout.core.books.audit import Outcome, Record, recorded
+from turnout.core.books.audit import Outcome, Record, append, recorded
 from turnout.core.books.keys import Admin, AdminRole, Key, KeyTold, Proof
 from turnout.core.books.people import Changed, Kind, Rules, Team, User, Workspace
 from turnout.core.books.statements import Steps
@@ -77,10 +77,11 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A key's text, to be shown once, and what it opens."""
+    """A key's text, to be shown once, and what it opens. new: who was made with it."""
 
     text: str
     of: KeyTold | Admin
+    new: tuple[Workspace | User, ...] = ()
 
 
 class People:
@@ -115,7 +116,9 @@ class People:
         return _or_raise(await self._database.read(lambda: keys.find_key(said)))
 
     async def create_key(self, by: By, wanted: Wanted) -> Made:
-        """Make a virtual key. Raises InvalidRequest, PermissionDenied."""
+        """Make a virtual key; and its user and workspace, where they are new and `by` may make them: each has a row of the
+        audit trail of its own, in the same transaction. Raises InvalidRequest, PermissionDenied.
+        """
         self._check(wanted)
         text, proof, id_ = self._made(PREFIX)
         key = Key(
@@ -135,7 +138,7 @@ class People:
         rules = self._rules("key", id_, wanted.allowance)
         changed = await self._change(by, "key.create", id_, lambda: keys.add_key(key, proof, rules, by.principal))
         assert isinstance(changed.after, KeyTold)
-        return Made(text, changed.after)
+        return Made(text, changed.after, changed.new)
 
     async def change_key(self, by: By, id_: str, wanted: Wanted) -> KeyTold:
         """Let a virtual key be as wanted; its text stays. Raises InvalidRequest, PermissionDenied."""
@@ -270,7 +273,14 @@ class People:
             outcome: Outcome = "refused" if isinstance(done, PermissionDenied) else "failed"
             return self._trail.record(by.actor, action, target, outcome=outcome, reason=done.code)
 
-        done = _or_raise(await self._database.write(lambda: recorded(steps(), row)))
+        def with_new() -> Steps[Changed | GatewayError]:
+            done = yield from steps()
+            for one in () if isinstance(done, GatewayError) else done.new:
+                what = f"{kind_of(one)}.set"
+                yield from append(self._trail.record(by.actor, what, one.name, after=Told(one, NO_RULES)))
+            return done
+
+        done = _or_raise(await self._database.write(lambda: recorded(with_new(), row)))
         if self._following is not None:
             with suppress(StoreError):  # it holds; this process hears of it as the others do
                 await self._following.read()
@@ -348,6 +358,11 @@ def _all(rows: Steps[list[Team]] | Steps[list[Workspace]] | Steps[list[User]], s
             before = given.get(budget.match, NO_RULES)
             given[budget.match] = Rules(before.limit, (*before.budgets, budget))
     return [Told(one, given.get(one.name, NO_RULES)) for one in found]
+
+
+def kind_of(one: Team | Workspace | User) -> Kind:
+    """Return what somebody is. O(1)."""
+    return "team" if isinstance(one, Team) else "workspace" if isinstance(one, Workspace) else "user"
 
 
 def _all_known(kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from turnout.core.books import keys, people
 from turnout.core.books.changes import latest
 from turnout.core.books.keys import Admin, Holder, Key, KeyTold, Proof
-from turnout.core.books.people import Changed, Rules
+from turnout.core.books.people import Changed, Rules, User, Workspace
 from turnout.core.catalog import FREE
 from turnout.core.principal import MASTER, Grant, Principal
 from turnout.core.rules import Limit, Rates
@@ -83,8 +83,8 @@ async def test_keys_are_listed_by_user_workspace_and_state(peopled):
 @pytest.mark.parametrize(
     ("wanted", "param", "status"),
     [
-        (a_key(user="ann"), "user", 404),
-        (a_key(workspace="bleu"), "workspace", 404),
+        (a_key(user="a/b"), "user", 400),
+        (a_key(user="ann", workspace="a/b"), "workspace", 400),
         (a_key(name="a/b"), "name", 400),
         (a_key(user="anna", tier="premium"), "tier", 400),
     ],
@@ -94,10 +94,51 @@ async def test_a_key_that_cannot_be_is_refused_and_is_not_there(peopled, wanted,
     refused = await add(peopled, wanted)
     assert (param, status) == (refused.param, refused.status)
     assert [] == await peopled.read(lambda: keys.keys())
+    assert ["anna"] == [user.name for user in await peopled.read(lambda: people.users())]
     await add(peopled, a_key())
     changed = await peopled.write(lambda: keys.change_key(wanted, Rules(), MASTER))
-    assert (param, status) == (changed.param, changed.status)
+    assert isinstance(changed, InvalidRequest)
     assert a_key() == msgspec.structs.replace((await peopled.read(lambda: keys.keys()))[0], last4="")
+
+
+async def test_who_is_new_is_made_with_the_key(peopled):
+    """By whoever may make them: then, and by them; who is there stays as they are."""
+    made = await add(peopled, a_key(user="bo", workspace="green"))
+    bo, green = User("bo", "", False, AT, "me"), Workspace("green", "", AT, "me")
+    assert (bo, green) == made.new
+    assert [bo] == await peopled.read(lambda: people.users("bo"))
+    assert [green] == await peopled.read(lambda: people.workspaces("green"))
+    assert ("bo", "green") == (made.after.key.user, made.after.key.workspace)
+    again = await add(peopled, a_key("k_2", user="anna", workspace="blue"), "text-2")
+    assert () == again.new
+    assert "premium" == (await peopled.read(lambda: people.users("anna")))[0].tier
+    _, held = await peopled.read(lambda: keys.holders(0))
+    assert {("k_1", "bo", "default"), ("k_2", "anna", "premium")} == {(one.id, one.user, one.tier) for one in held}
+
+
+@pytest.mark.parametrize("by", [Principal("admin:bo", "admin", grant=NARROW), Principal("admin:bo", "viewer")])
+async def test_who_may_not_make_people_makes_none_on_the_way(peopled, by):
+    """A narrowed admin makes keys within their grant, for those who are there; the command is told."""
+    for wanted, words in (
+        (a_key(user="bo b", grant=NARROW), "There is no user 'bo b'. Make them: `turnout users set 'bo b'`."),
+        (a_key(workspace="bleu", grant=NARROW), "Did you mean blue? Make it: `turnout workspaces set bleu`."),
+    ):
+        refused = await peopled.write(lambda wanted=wanted: keys.add_key(wanted, proof("text-1"), NONE, by))
+        assert (404, True) == (refused.status, words in refused.message)
+    assert (["anna"], ["blue"], []) == (
+        [one.name for one in await peopled.read(lambda: people.users())],
+        [one.name for one in await peopled.read(lambda: people.workspaces())],
+        await peopled.read(lambda: keys.keys()),
+    )
+
+
+@pytest.mark.parametrize(("wanted", "param"), [(a_key(user="ann"), "user"), (a_key(workspace="bleu"), "workspace")])
+async def test_a_change_makes_nobody(peopled, wanted, param):
+    """A slip of the pen would take a key from its user."""
+    await add(peopled, a_key())
+    refused = await peopled.write(lambda: keys.change_key(wanted, Rules(), MASTER))
+    assert (param, 404, True) == (refused.param, refused.status, "Did you mean" in refused.message)
+    assert ["anna"] == [user.name for user in await peopled.read(lambda: people.users())]
 
 
 async def test_what_is_not_said_well_is_told(peopled):

@@ -9,6 +9,7 @@ A failure is a value, and then nothing was changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -16,11 +17,16 @@ import msgspec
 from turnout.core.books.changes import latest
 from turnout.core.books.people import (
     Changed,
+    Kind,
     Rules,
+    User,
+    Workspace,
     bad_name,
     drop_rules,
     missing,
     moved,
+    put_user,
+    put_workspace,
     rules_of,
     set_rules,
     unknown,
@@ -28,7 +34,7 @@ from turnout.core.books.people import (
 )
 from turnout.core.books.people import workspaces as known_workspaces
 from turnout.core.books.statements import Row, Sql, Steps
-from turnout.core.granting import denied
+from turnout.core.granting import denied, may_make_people
 from turnout.core.principal import Grant, Principal, Role
 from turnout.errors import GatewayError, InvalidRequest
 
@@ -143,10 +149,20 @@ def find_key(said: str) -> Steps[KeyTold | GatewayError]:
 
 
 def add_key(key: Key, proof: Proof, rules: Rules, by: Principal) -> Steps[Changed | GatewayError]:
-    """Make a virtual key; its user and workspace must be there. by: who does, and may give no more than they have."""
+    """Make a virtual key, and its user and workspace where they are new and `by` may make them (`Changed.new`).
+
+    by: who does, and may give no more than they have.
+    """
     revision = yield from moved()
-    if (wrong := (yield from _wrong(key, by))) is not None:
+    if (wrong := _wrong(key, by)) is not None:
         return wrong
+    absent = yield from _absent(key)
+    for kind, name in absent:
+        if (wrong := bad_name(name, kind)) is not None:
+            return wrong
+        if not may_make_people(by):
+            return (yield from unknown(kind, name))
+    new = yield from _made(absent, key)
     yield Sql(
         "INSERT INTO virtual_key (id, name, person, workspace, tier, narrowed, last4, hash, old_hash, old_until,"
         " created_at, created_by, revoked_at, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?, ?, NULL, ?)",
@@ -157,7 +173,7 @@ def add_key(key: Key, proof: Proof, rules: Rules, by: Principal) -> Steps[Change
     )
     yield from set_rules("key", key.id, rules)
     made = yield from find_key(key.id)
-    return made if isinstance(made, GatewayError) else Changed(None, made)
+    return made if isinstance(made, GatewayError) else Changed(None, made, new=new)
 
 
 def change_key(key: Key, rules: Rules, by: Principal) -> Steps[Changed | GatewayError]:
@@ -166,8 +182,10 @@ def change_key(key: Key, rules: Rules, by: Principal) -> Steps[Changed | Gateway
     before = yield from _live(key.id, by)
     if isinstance(before, GatewayError):
         return before
-    if (wrong := (yield from _wrong(key, by))) is not None:
+    if (wrong := _wrong(key, by)) is not None:
         return wrong
+    for kind, name in (yield from _absent(key)):
+        return (yield from unknown(kind, name))
     yield Sql(
         "UPDATE virtual_key SET name = ?, person = ?, workspace = ?, tier = ?, narrowed = ?, revision = ? WHERE id = ?",
         (key.name, key.user, key.workspace, key.tier, _text(key.grant), revision, key.id),
@@ -214,19 +232,39 @@ def _live(id_: str, by: Principal) -> Steps[KeyTold | GatewayError]:
     return denied(by, "key", found.key.grant) or found
 
 
-def _wrong(key: Key, by: Principal) -> Steps[GatewayError | None]:
-    """What is wrong with a key as `by` wants it."""
+def _wrong(key: Key, by: Principal) -> GatewayError | None:
+    """What is wrong with a key as `by` wants it, whoever is there."""
     if key.name and (unnamed := bad_name(key.name, "name")) is not None:
         return unnamed
     if (over := denied(by, "key", key.grant)) is not None:
         return over
     if key.user and key.tier:
         return InvalidRequest("The tier of a key with a user is the user's: set it there.", param="tier")
-    if key.user and not (yield from users(key.user)):
-        return (yield from unknown("user", key.user))
-    if key.workspace and not (yield from known_workspaces(key.workspace)):
-        return (yield from unknown("workspace", key.workspace))
     return None
+
+
+def _absent(key: Key) -> Steps[list[tuple[Kind, str]]]:
+    """Which of a key's user and workspace are not there."""
+    absent: list[tuple[Kind, str]] = []
+    if key.user and not (yield from users(key.user)):
+        absent.append(("user", key.user))
+    if key.workspace and not (yield from known_workspaces(key.workspace)):
+        absent.append(("workspace", key.workspace))
+    return absent
+
+
+def _made(absent: Sequence[tuple[Kind, str]], key: Key) -> Steps[tuple[Workspace | User, ...]]:
+    """Make those who are not there, as whoever makes the key; their names are good. A user has the default tier."""
+    new: list[Workspace | User] = []
+    for kind, name in absent:
+        done = (
+            (yield from put_user(name, None, None, key.created_at, key.created_by))
+            if kind == "user"
+            else (yield from put_workspace(name, None, key.created_at, key.created_by))
+        )
+        assert isinstance(done, Changed)
+        new.append(done.after)
+    return tuple(new)
 
 
 def _key(row: Row) -> Key:

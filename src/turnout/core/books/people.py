@@ -8,6 +8,7 @@ A failure is a value, and then nothing was changed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar
 
@@ -24,12 +25,15 @@ LONGEST_NAME: Final = 256
 Kind = Literal["team", "workspace", "user"]
 
 _HINTS: Final = {
-    "team": " Make it: `turnout teams set NAME`.",
-    "workspace": " Make it: `turnout workspaces set NAME`.",
-    "user": " Make them: `turnout users set NAME`.",
+    "team": " Make it: `turnout teams set {name}`.",
+    "workspace": " Make it: `turnout workspaces set {name}`.",
+    "user": " Make them: `turnout users set {name}`.",
     "key": " A key that was revoked is found by its id alone.",
     "tier": " `tiers` in the configuration has them.",
 }
+
+_MADE: Final = ("team", "workspace", "user")
+"""What may as well be made as be meant otherwise."""
 
 T = TypeVar("T")
 
@@ -69,11 +73,15 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """What a change did. before, after: the row as it was and is, None where there is none. keys: how many were revoked."""
+    """What a change did. before, after: the row as it was and is, None where there is none. keys: how many were revoked.
+
+    new: who was made on the way, since what was changed names them.
+    """
 
     before: Any
     after: Any
     keys: int = 0
+    new: tuple[Workspace | User, ...] = ()
 
 
 def bad_name(name: str, what: str) -> InvalidRequest | None:
@@ -102,8 +110,9 @@ def unknown(kind: Kind, name: str) -> Steps[InvalidRequest]:
 def missing(kind: str, name: str, known: Iterable[str]) -> InvalidRequest:
     """Return the error for a name that is not among those known. O(known)."""
     near = nearest(name, known, 2)
-    hint = f" Did you mean {' or '.join(near)}?" if near else _HINTS.get(kind, "")
-    error = InvalidRequest(f"There is no {kind} {name[:100]!r}.{hint}", param=kind)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    hint = "" if near and kind not in _MADE else _HINTS.get(kind, "").format(name=shlex.quote(name[:100]))
+    error = InvalidRequest(f"There is no {kind} {name[:100]!r}.{meant}{hint}", param=kind)
     error.status = 404
     return error
 
