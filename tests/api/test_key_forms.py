@@ -225,6 +225,9 @@ def test_teams_workspaces_and_users_are_told():
     """Each with its own fields, and what it was given."""
     common = {"limit": None, "budgets": [], "created_at": AT_TEXT, "created_by": "me"}
     assert {"name": "s", **common} == describe_told(Told(Team("s", AT, "me"), Rules()))
+    assert {"name": "s", "unreadable": ["limit"], **common} == describe_told(
+        Told(Team("s", AT, "me"), Rules(broken=("limit",)))
+    )
     assert {"name": "w", "team": "s", **common} == describe_told(Told(Workspace("w", "s", AT, "me"), Rules()))
     assert {"name": "a", "tier": "gold", "blocked": True, **common} == describe_told(
         Told(User("a", "gold", True, AT, "me"), Rules())

@@ -11,6 +11,8 @@ from tests.gateway.lab import StillClock
 from turnout.core.books import keys, people
 from turnout.core.books.keys import Key, Proof
 from turnout.core.books.people import Rules
+from turnout.core.books.reading import RulesRead
+from turnout.core.books.statements import Sql
 from turnout.core.principal import MASTER, Grant
 from turnout.core.rules import Limit, Rates
 from turnout.errors import StoreError, Unauthenticated
@@ -50,15 +52,15 @@ def ring(clock):
     return KeyRing(PEPPER, Master(b"own", b"none"), clock)
 
 
-def wanted(id_="k_1"):
+def wanted(id_="k_1", user=""):
     """A virtual key."""
-    return Key(id_, "", "", "", "", "", Grant(), "xxxx", 0, 1, "me", None)
+    return Key(id_, "", user, "", "", "", Grant(), "xxxx", 0, 1, "me", None)
 
 
-async def make_key(database, id_="k_1", rules=None):
+async def make_key(database, id_="k_1", rules=None, user=""):
     """Make one whose text is its id."""
     proof = Proof(key_hash(id_.encode(), PEPPER), "xxxx")
-    await database.write(lambda: keys.add_key(wanted(id_), proof, rules or Rules(), MASTER))
+    await database.write(lambda: keys.add_key(wanted(id_, user), proof, rules or Rules(), MASTER))
 
 
 async def until(condition):
@@ -110,7 +112,7 @@ async def test_books_that_come_late_are_followed_when_they_do(caplog):
     """The start does not wait for them; what cannot be known is not said to be unknown meanwhile."""
     clock = StillClock()
     gone = StoreError("gone")
-    books = Books(gone, gone, gone, (3, [], ([], [])))
+    books = Books(gone, gone, gone, (3, [], RulesRead([], [], [])))
     held = ring(clock)
     following = Following(books, held, clock)
     with caplog.at_level(logging.WARNING, "turnout.following"):
@@ -125,6 +127,43 @@ async def test_books_that_come_late_are_followed_when_they_do(caplog):
     assert ["the books cannot be reached; known keys go on: gone", "the books are followed again"] == [
         record.getMessage() for record in caplog.records
     ]
+    await following.stop()
+
+
+async def test_rows_that_cannot_be_read_refuse_whom_they_are_about_and_hold_up_nobody(databases, caplog):
+    """One key's own, one key's limit, a user's budget: each is named once, and what comes later is followed."""
+    database, told = await databases(), []
+    held = ring(SystemClock())
+    following = Following(database, held, SystemClock(), told.append)
+    for id_ in ("k_0", "k_1", "k_2"):
+        await make_key(database, id_, Rules(Limit("key", id_, Rates(9))))
+    await make_key(database, "k_3", user="anna")
+    await following.start()
+    assert all(opens(held, id_) for id_ in (b"k_0", b"k_1", b"k_2", b"k_3"))
+
+    def broken():
+        yield Sql("UPDATE virtual_key SET narrowed = ? WHERE id = ?", ("{", "k_1"))
+        yield Sql("UPDATE rule SET body = ? WHERE name = ?", ("", "k_2"))
+        yield Sql(
+            "INSERT INTO rule (scope, name, kind, body) VALUES (?, ?, ?, ?)", ("user", "anna", "budget/day", "[]")
+        )
+        yield Sql("UPDATE virtual_key SET revision = revision + 10")
+        yield Sql("UPDATE change SET number = number + 10")
+
+    with caplog.at_level(logging.ERROR, "turnout.following"):
+        await database.write(broken)
+        await until(lambda: not opens(held, b"k_1"))
+        await make_key(database, "k_4")
+        await until(lambda: opens(held, b"k_4"))
+    assert [True, False, False, False] == [opens(held, id_) for id_ in (b"k_0", b"k_1", b"k_2", b"k_3")]
+    with pytest.raises(Unauthenticated, match="the limits or budgets of user anna cannot be read"):
+        held.check(b"k_3")
+    rows = ("virtual_key k_1", "rule (key, k_2, limit)", "rule (user, anna, budget/day)")
+    ending = "cannot be read; whom it is about is refused, all others go on"
+    assert [f"books: row {row} {ending}" for row in rows] == [record.getMessage() for record in caplog.records]
+    assert ([Limit("key", id_, Rates(9)) for id_ in ("k_0", "k_1")], []) == told[-1]
+    await database.write(lambda: keys.change_key(wanted("k_2"), Rules(Limit("key", "k_2", Rates(8))), MASTER))
+    await until(lambda: opens(held, b"k_2"))
     await following.stop()
 
 

@@ -310,8 +310,9 @@ def describe_told(one: Told) -> dict[str, object]:
 
 
 def describe_rules(rules: Rules) -> dict[str, object]:
-    """Return the limit and the budgets that were given."""
+    """Return the limit and the budgets that were given; and which of them cannot be read, if any."""
     return {
+        **({"unreadable": list(rules.broken)} if rules.broken else {}),
         "limit": None if (form := _rates_form(rules)) is None else msgspec.to_builtins(form),
         "budgets": [
             {"name": one.name, "usd": one.limit_nano_usd / NANO_PER_USD, "period": one.period, "zone": one.zone}

@@ -92,9 +92,9 @@ def alerts(*, most: int, as_json: bool, path: Path | None) -> None:
 
 
 def _standings(loaded: Loaded, most: int) -> Steps[list[Standing]]:
-    _, given = yield from rules()
+    given = yield from rules()
     snapshot = loaded.snapshot
-    return (yield from standings((*snapshot.budgets, *given), snapshot.tiers, SystemClock().wall(), most))
+    return (yield from standings((*snapshot.budgets, *given.budgets), snapshot.tiers, SystemClock().wall(), most))
 
 
 def _row(one: Standing) -> tuple[str, ...]:

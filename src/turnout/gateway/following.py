@@ -4,6 +4,7 @@ Waits for the next change, but no longer than LOOK_S, and then reads what change
 reading also says whether the books can be reached at all, which the ring needs to know (gateway/keys.py). While they cannot,
 it goes on trying and nobody whose key is known notices.
 What is read is only ever newer than what is held, as each row has its revision; nothing is written.
+A row that cannot be read refuses whom it is about, is named in the log once, and holds up nobody else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Final
 
 from turnout.core.books.keys import Holder, holders
 from turnout.core.books.people import rules
+from turnout.core.books.reading import UNREADABLE, RulesRead
 from turnout.core.books.statements import Steps
+from turnout.core.redact import printable
 from turnout.core.rules import Budget, Limit
 from turnout.errors import StoreError
 from turnout.gateway.clock import Clock
@@ -32,6 +35,8 @@ TRY_S: Final = 0.2
 
 AT_ONCE: Final = 500
 """Keys that are taken in without giving the loop its turn: 3 ms."""
+
+_TABLES: Final = ("admin", "virtual_key")
 
 Given = tuple[Sequence[Limit], Sequence[Budget]]
 
@@ -61,6 +66,7 @@ class Following:
         self._on_rules = on_rules
         self._also = also
         self._number = 0
+        self._said: set[str] = set()
         self._is_reached = True
         self._reading = asyncio.Lock()
         self._tasks = Tasks()
@@ -86,14 +92,26 @@ class Following:
         async with self._reading:
             asked_at = self._clock.now()
             number, found, given = await self._database.read(lambda: _since(self._number))
+            self._say([f"{_TABLES[one.role == 'key']} {one.id}" for one in found if one.grant == UNREADABLE])
             for begin in range(0, len(found), AT_ONCE):
                 self._ring.learn(found[begin : begin + AT_ONCE])
                 await asyncio.sleep(0)
             if given is not None:
-                self._on_rules(given)
+                self._ring.unreadable = frozenset((one.scope, one.name) for one in given.broken)
+                self._say([f"rule ({one.scope}, {one.name}, {one.kind})" for one in given.broken])
+                self._on_rules((given.limits, given.budgets))
                 await self._also()
             self._number = number
             self._ring.followed_at = asked_at
+
+    def _say(self, rows: list[str]) -> None:
+        """Say which rows cannot be read, each once."""
+        for row in rows:
+            if row not in self._said:
+                _log.error(
+                    "books: row %s cannot be read; whom it is about is refused, all others go on", printable(row)
+                )
+        self._said.update(rows)
 
     async def _follow(self) -> None:
         while True:
@@ -113,7 +131,7 @@ class Following:
                 self._is_reached = True
 
 
-def _since(number: int) -> Steps[tuple[int, list[Holder], Given | None]]:
+def _since(number: int) -> Steps[tuple[int, list[Holder], RulesRead | None]]:
     """The number of the latest change, whose key changed since, and the rules if anything did."""
     latest, found = yield from holders(number)
     given = (yield from rules()) if latest > number or not number else None

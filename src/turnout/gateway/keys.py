@@ -71,7 +71,7 @@ class KeyRing:
     books share it, as it comes from their root key.
     """
 
-    __slots__ = ("_clock", "_doors", "_held", "_master", "followed_at", "pepper")
+    __slots__ = ("_clock", "_doors", "_held", "_master", "followed_at", "pepper", "unreadable")
 
     def __init__(self, pepper: bytes, master: Master, clock: Clock) -> None:
         self.pepper = pepper
@@ -79,6 +79,8 @@ class KeyRing:
         self._clock = clock
         self._doors: dict[bytes, Door] = {}
         self._held: dict[tuple[str, bool], Holder] = {}
+        self.unreadable: frozenset[tuple[str, str]] = frozenset()
+        """Whose limits or budgets cannot be read, by scope and name: keys that have them are refused."""
         self.followed_at = inf
         """When the books were last read to their end, monotonic; inf: nobody follows any, and there are no other keys."""
 
@@ -96,7 +98,7 @@ class KeyRing:
             if key and hmac.compare_digest(key_hash(key, self._master.pepper), self._master.hash):
                 return MASTER
             raise self._unknown()
-        if door.refusal or door.networks or door.until <= self._clock.wall():
+        if door.refusal or door.networks or self.unreadable or door.until <= self._clock.wall():
             self._look_closely(door, address)
         return door.principal
 
@@ -110,11 +112,19 @@ class KeyRing:
     def _look_closely(self, door: Door, address: str) -> None:
         if door.refusal:
             raise Unauthenticated(f"This key opens nothing: {door.refusal}.")
+        if self.unreadable and (whose := self._unreadable(door.principal)):
+            raise Unauthenticated(
+                f"This key opens nothing: the limits or budgets of {whose} cannot be read in the books."
+            )
         if door.until <= self._clock.wall():
             when = datetime.fromtimestamp(door.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
             raise Unauthenticated(f"This key was valid until {when}. Make another, or rotate it.")
         if not _is_from(address, door.networks):
             raise PermissionDenied("This key is not to be used from your address.")
+
+    def _unreadable(self, who: Principal) -> str:
+        scopes = (("key", who.key_id), ("user", who.user), ("workspace", who.workspace), ("team", who.team))
+        return next((" ".join(one) for one in scopes if one in self.unreadable), "")
 
     def learn(self, holders: Iterable[Holder]) -> None:
         """Take what is new of these; what is older than what is held is left out. 5 µs each."""

@@ -349,14 +349,18 @@ def _with_rules(
 def _all(rows: Steps[list[Team]] | Steps[list[Workspace]] | Steps[list[User]], scope: Kind) -> Steps[list[Told]]:
     found: Sequence[Team | Workspace | User] = yield from rows
     given: dict[str, Rules] = {}
-    limits, budgets = yield from people.rules()
-    for limit in limits:
+    rules = yield from people.rules()
+    for limit in rules.limits:
         if limit.scope == scope:
             given[limit.match] = Rules(limit)
-    for budget in budgets:
+    for budget in rules.budgets:
         if budget.scope == scope:
             before = given.get(budget.match, NO_RULES)
             given[budget.match] = Rules(before.limit, (*before.budgets, budget))
+    for row in rules.broken:
+        if row.scope == scope:
+            before = given.get(row.name, NO_RULES)
+            given[row.name] = msgspec.structs.replace(before, broken=(*before.broken, row.kind))
     return [Told(one, given.get(one.name, NO_RULES)) for one in found]
 
 

@@ -9,6 +9,8 @@ from turnout.core.books import keys, people
 from turnout.core.books.changes import latest
 from turnout.core.books.keys import Admin, Holder, Key, KeyTold, Proof
 from turnout.core.books.people import Changed, Rules, User, Workspace
+from turnout.core.books.reading import UNREADABLE
+from turnout.core.books.statements import Sql
 from turnout.core.catalog import FREE
 from turnout.core.principal import MASTER, Grant, Principal
 from turnout.core.rules import Limit, Rates
@@ -323,3 +325,41 @@ async def test_an_admin_who_is_not_there_is_told(database):
     assert 404 == (await database.write(lambda: keys.rotate_admin("x", proof("y"), 0, MASTER))).status
     bad = await add_admin(database, an_admin("a/b"))
     assert isinstance(bad, InvalidRequest)
+
+
+# ── rows that cannot be read ──
+
+
+async def test_a_key_whose_row_cannot_be_read_opens_nothing_and_can_only_be_revoked(peopled):
+    """What it was narrowed to must not become nothing by a change of its name; all others are as they were."""
+
+    def broken():
+        yield Sql("UPDATE virtual_key SET narrowed = ? WHERE id = ?", ("{", "k_1"))
+
+    await add(peopled, a_key("k_1", grant=NARROW), "text-1")
+    await add(peopled, a_key("k_2", grant=NARROW), "text-2")
+    await peopled.write(broken)
+    there = await holders(peopled)
+    assert ("its row in the books cannot be read", UNREADABLE) == (there["k_1"].refusal, there["k_1"].grant)
+    assert ("", NARROW) == (there["k_2"].refusal, there["k_2"].grant)
+    assert [UNREADABLE, NARROW] == [key.grant for key in await peopled.read(keys.keys)]
+    refused = await peopled.write(lambda: keys.change_key(a_key("k_1", name="other"), Rules(), MASTER))
+    assert (409, True) == (refused.status, "cannot be read" in refused.message)
+    assert isinstance(await peopled.write(lambda: keys.revoke_key("k_1", AT, MASTER)), Changed)
+    assert "it was revoked" == (await holders(peopled))["k_1"].refusal
+
+
+async def test_an_admin_whose_row_cannot_be_read_opens_nothing(database):
+    """Until they are revoked and made anew."""
+
+    def broken():
+        yield Sql("UPDATE admin SET narrowed = ?", ("null",))
+
+    bo = Admin("bo", "admin", WIDE, "xt-1", 0, AT, "me", None)
+    await database.write(lambda: keys.add_admin(bo, proof("text-1"), MASTER))
+    await database.write(broken)
+    assert "its row in the books cannot be read" == (await holders(database))["bo"].refusal
+    assert [UNREADABLE] == [one.grant for one in await database.read(keys.admins)]
+    await database.write(lambda: keys.revoke_admin("bo", AT, MASTER))
+    await database.write(lambda: keys.add_admin(bo, proof("text-2"), MASTER))
+    assert "" == (await holders(database))["bo"].refusal

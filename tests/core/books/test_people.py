@@ -8,6 +8,8 @@ from turnout.core.books import people
 from turnout.core.books.changes import latest
 from turnout.core.books.keys import Key, Proof, add_key, keys
 from turnout.core.books.people import Changed, Rules, Team, User, Workspace
+from turnout.core.books.reading import Broken, RulesRead
+from turnout.core.books.statements import Sql
 from turnout.core.principal import MASTER, Grant
 from turnout.core.rules import Budget, Limit, Rates
 from turnout.errors import InvalidRequest
@@ -99,7 +101,7 @@ async def test_whoever_is_removed_takes_their_keys_and_rules_along(database):
     assert [] == await live(database)
     for left in (people.teams, people.workspaces, people.users):
         assert [] == await database.read(lambda left=left: left())
-    assert ([], []) == await database.read(people.rules)
+    assert RulesRead([], [], []) == await database.read(people.rules)
 
 
 async def test_nobody_can_be_removed_who_is_not_there(database):
@@ -127,7 +129,8 @@ async def test_rules_are_set_whole_and_a_budget_goes_on_as_it_began(database):
     await database.write(lambda: people.set_rules("key", "k_1", Rules(limit, (monthly, daily))))
     await database.write(lambda: people.set_rules("team", "t", Rules(Limit("team", "t", Rates(7)))))
     assert Rules(limit, (monthly, daily)) == await database.read(lambda: people.rules_of("key", "k_1"))
-    assert ([limit, Limit("team", "t", Rates(7))], [monthly, daily]) == await database.read(people.rules)
+    read = await database.read(people.rules)
+    assert RulesRead([limit, Limit("team", "t", Rates(7))], [monthly, daily], []) == read
 
     later = Budget("key:k_1/30d", "key", "k_1", 20, period="30d", starts_at=AT + 999)
     await database.write(lambda: people.set_rules("key", "k_1", Rules(None, (later,))))
@@ -135,3 +138,23 @@ async def test_rules_are_set_whole_and_a_budget_goes_on_as_it_began(database):
     assert Rules(None, (kept,)) == await database.read(lambda: people.rules_of("key", "k_1"))
     await database.write(lambda: people.drop_rules("key", "k_1"))
     assert Rules() == await database.read(lambda: people.rules_of("key", "k_1"))
+
+
+async def test_a_rule_that_cannot_be_read_stays_until_one_of_its_kind_replaces_it(database):
+    """So that nobody is freed of a limit by a change of something else; whoever goes takes it along."""
+
+    def broken():
+        yield Sql("UPDATE rule SET body = ? WHERE scope = ? AND name = ? AND kind = ?", ("{", "user", "anna", "limit"))
+
+    limit, daily = Limit("user", "anna", Rates(1)), Budget("user:anna/day", "user", "anna", 5, period="day")
+    await database.write(lambda: people.set_rules("user", "anna", Rules(limit, (daily,))))
+    await database.write(broken)
+    row = Broken("user", "anna", "limit")
+    assert RulesRead([], [daily], [row]) == await database.read(people.rules)
+    await database.write(lambda: people.set_rules("user", "anna", Rules()))
+    assert Rules(None, (), ("limit",)) == await database.read(lambda: people.rules_of("user", "anna"))
+    await database.write(lambda: people.set_rules("user", "anna", Rules(limit)))
+    assert Rules(limit) == await database.read(lambda: people.rules_of("user", "anna"))
+    await database.write(broken)
+    await database.write(lambda: people.drop_rules("user", "anna"))
+    assert RulesRead([], [], []) == await database.read(people.rules)

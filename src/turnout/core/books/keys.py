@@ -33,6 +33,7 @@ from turnout.core.books.people import (
     users,
 )
 from turnout.core.books.people import workspaces as known_workspaces
+from turnout.core.books.reading import UNREADABLE, grant_in
 from turnout.core.books.statements import Row, Sql, Steps
 from turnout.core.granting import denied, may_make_people
 from turnout.core.principal import Grant, Principal, Role
@@ -43,7 +44,7 @@ AdminRole = Literal["owner", "admin", "viewer"]
 DEFAULT_TIER: Final = "default"
 """The tier of whoever was given none. Source: FACTS §6."""
 
-_GRANT: Final = msgspec.json.Decoder(Grant)
+_BROKEN: Final = "its row in the books cannot be read"
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -96,7 +97,8 @@ class Proof(msgspec.Struct, frozen=True):
 class Holder(msgspec.Struct, frozen=True):
     """Whom a key proves, with all that its user and its workspace add to it: what gateway/keys.py keeps in memory.
 
-    id: the virtual key's, or the admin's name. refusal: why it opens nothing, in words; "" if it does.
+    id: the virtual key's, or the admin's name. refusal: why it opens nothing, in words; "" if it does. grant: UNREADABLE if
+    its row is.
     revision: the number of the change that made it so.
     """
 
@@ -182,7 +184,7 @@ def change_key(key: Key, rules: Rules, by: Principal) -> Steps[Changed | Gateway
     before = yield from _live(key.id, by)
     if isinstance(before, GatewayError):
         return before
-    if (wrong := _wrong(key, by)) is not None:
+    if (wrong := _unreadable(before) or _wrong(key, by)) is not None:
         return wrong
     for kind, name in (yield from _absent(key)):
         return (yield from unknown(kind, name))
@@ -269,7 +271,14 @@ def _made(absent: Sequence[tuple[Kind, str]], key: Key) -> Steps[tuple[Workspace
 
 def _key(row: Row) -> Key:
     told = dict(zip(Key.__struct_fields__, row, strict=True))
-    return msgspec.convert(told | {"grant": _GRANT.decode(str(told["grant"]))}, Key)
+    return msgspec.convert(told | {"grant": grant_in(told["grant"])}, Key)
+
+
+def _unreadable(told: KeyTold) -> InvalidRequest | None:
+    """What it was narrowed to is not known, and must not become nothing by a change of something else."""
+    if told.key.grant != UNREADABLE:
+        return None
+    return _conflict(f"What key {told.key.id} is narrowed to cannot be read from the books: revoke it, make another.")
 
 
 def _conflict(message: str) -> InvalidRequest:
@@ -295,7 +304,7 @@ def admins(name: str = "", *, with_revoked: bool = False) -> Steps[list[Admin]]:
     found = []
     for row in rows:
         told = dict(zip(Admin.__struct_fields__, row, strict=True))
-        found.append(msgspec.convert(told | {"grant": _GRANT.decode(str(told["grant"]))}, Admin))
+        found.append(msgspec.convert(told | {"grant": grant_in(told["grant"])}, Admin))
     return found
 
 
@@ -385,4 +394,6 @@ def holders(after: int) -> Steps[tuple[int, list[Holder]]]:
 
 def _holder(row: Row) -> Holder:
     told = dict(zip(Holder.__struct_fields__, row, strict=True))
-    return msgspec.convert(told | {"grant": _GRANT.decode(str(told["grant"]))}, Holder)
+    grant = grant_in(told["grant"])
+    refusal = told["refusal"] or (_BROKEN if grant == UNREADABLE else "")
+    return msgspec.convert(told | {"grant": grant, "refusal": refusal}, Holder)

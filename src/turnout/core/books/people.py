@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from turnout.core.books.reading import RulesRead, rules_in
 from turnout.core.books.statements import Sql, Steps
 from turnout.core.names import nearest
 from turnout.core.rules import Budget, Limit, Scope
@@ -66,10 +67,14 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What one team, workspace, user or key was given: at most one limit, and one budget for each period."""
+    """What one team, workspace, user or key was given: at most one limit, and one budget for each period.
+
+    broken: kinds of rows that cannot be read (core/books/reading.py).
+    """
 
     limit: Limit | None = None
     budgets: tuple[Budget, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -272,26 +277,30 @@ def remove_user(name: str, at: int) -> Steps[Changed | GatewayError]:
 # ── rules ──
 
 
-def rules() -> Steps[tuple[list[Limit], list[Budget]]]:
-    """Return every limit and budget that was given to a team, workspace, user or key."""
-    rows = yield Sql("SELECT kind, body FROM rule ORDER BY scope, name, kind")
-    limits = [msgspec.json.decode(str(body), type=Limit) for kind, body in rows if kind == "limit"]
-    budgets = [msgspec.json.decode(str(body), type=Budget) for kind, body in rows if kind != "limit"]
-    return limits, budgets
+def rules() -> Steps[RulesRead]:
+    """Return every limit and budget that was given to a team, workspace, user or key, and the rows that cannot be read."""
+    return rules_in((yield Sql("SELECT scope, name, kind, body FROM rule ORDER BY scope, name, kind")))
 
 
 def rules_of(scope: Scope, name: str) -> Steps[Rules]:
     """Return what one was given."""
-    rows = yield Sql("SELECT kind, body FROM rule WHERE scope = ? AND name = ? ORDER BY kind", (scope, name))
-    limits = [msgspec.json.decode(str(body), type=Limit) for kind, body in rows if kind == "limit"]
-    budgets = [msgspec.json.decode(str(body), type=Budget) for kind, body in rows if kind != "limit"]
-    return Rules(limits[0] if limits else None, tuple(budgets))
+    rows = yield Sql(
+        "SELECT scope, name, kind, body FROM rule WHERE scope = ? AND name = ? ORDER BY kind", (scope, name)
+    )
+    found = rules_in(rows)
+    broken = tuple(one.kind for one in found.broken)
+    return Rules(found.limits[0] if found.limits else None, tuple(found.budgets), broken)
 
 
 def set_rules(scope: Scope, name: str, wanted: Rules) -> Steps[None]:
-    """Let these be what one was given, and nothing else. A budget of a period that was there goes on as it began."""
-    begun = {budget.period: budget.starts_at for budget in (yield from rules_of(scope, name)).budgets}
-    yield from drop_rules(scope, name)
+    """Let these be what one was given, and nothing else. A budget of a period that was there goes on as it began.
+
+    A row that cannot be read stays until one of its kind replaces it: nobody is freed of a limit by a change to their name.
+    """
+    before = yield from rules_of(scope, name)
+    begun = {budget.period: budget.starts_at for budget in before.budgets}
+    for kind in (*_kinds(before), *_kinds(wanted)):
+        yield Sql("DELETE FROM rule WHERE scope = ? AND name = ? AND kind = ?", (scope, name, kind))
     found: list[tuple[str, Limit | Budget]] = [] if wanted.limit is None else [("limit", wanted.limit)]
     for budget in wanted.budgets:
         starts_at = begun.get(budget.period, budget.starts_at)
@@ -306,6 +315,10 @@ def set_rules(scope: Scope, name: str, wanted: Rules) -> Steps[None]:
 def drop_rules(scope: Scope, name: str) -> Steps[None]:
     """Take away what one was given."""
     yield Sql("DELETE FROM rule WHERE scope = ? AND name = ?", (scope, name))
+
+
+def _kinds(given: Rules) -> list[str]:
+    return ["limit"] * (given.limit is not None) + [f"budget/{budget.period}" for budget in given.budgets]
 
 
 def _only(rows: list[T]) -> T | None:
