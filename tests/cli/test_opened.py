@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from turnout.cli.opened import loaded_config, opened_state
+from turnout.cli.opened import checked_root, in_books, loaded_config, opened_state
 from turnout.errors import ConfigError
 
 
@@ -41,3 +41,12 @@ def test_a_broken_config_is_told_as_such(tmp_path):
     with pytest.raises(ConfigError), opened_state(None):
         raise AssertionError
     assert not (tmp_path / "home").exists()
+
+
+def test_the_root_key_is_that_of_the_books_or_it_is_told(tmp_path, monkeypatch):
+    """Whoever comes first says which it is."""
+    assert in_books(None, checked_root) == in_books(None, checked_root)
+    monkeypatch.setenv("TURNOUT_ROOT_KEY", "a9f3c1e7b5d2084f6e1a9c3b7d5f2e80")
+    with pytest.raises(ConfigError) as caught:
+        in_books(None, checked_root)
+    assert caught.value.problems[0].startswith("TURNOUT_ROOT_KEY: the keys in these books were made with another")

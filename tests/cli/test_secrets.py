@@ -116,11 +116,32 @@ def test_what_is_no_key_is_refused(key, capsys):
     assert [] == told(capsys, "secrets", "list")["secrets"]
 
 
-def test_another_root_key_is_said(place, capsys):
-    """As after a move to another machine."""
-    store()
-    place.setenv("TURNOUT_ROOT_KEY", "a9f3c1e7b5d2084f6e1a9c3b7d5f2e80")
-    assert "sealed with another root key" in told(capsys, "secrets", "list")["secrets"][0]["state"]
+def test_a_weak_root_key_is_refused(place, capsys):
+    """Before anything is read."""
     place.setenv("TURNOUT_ROOT_KEY", "changeme")
     assert run(["secrets", "list"]) == 2
     assert "TURNOUT_ROOT_KEY: the key is a sample key" in capsys.readouterr().err
+
+
+def test_another_root_key_is_told_and_goes_on_once_somebody_says_so(tmp_path, capsys):
+    """For stored keys and for virtual ones; what was made before opens nothing and can be made anew."""
+    store()
+    told(capsys, "keys", "create", "--name", "app")
+    (tmp_path / "home" / "root.key").unlink()
+    for command in (["secrets", "list"], ["keys", "create"], ["keys", "list"]):
+        assert 2 == run(command)
+        said = capsys.readouterr().err
+        assert f"{tmp_path}/home/root.key: the keys in these books were made with another root key" in said
+        assert "`turnout secrets new-root`" in said
+    declined = CliRunner().invoke(secrets, ["new-root"], input="n\n")
+    assert (1, 2) == (declined.exit_code, run(["keys", "list"]))
+    done = CliRunner().invoke(secrets, ["new-root", "--yes"])
+    assert "`turnout keys rotate KEY`" in done.output
+    assert "Nothing was changed." in CliRunner().invoke(secrets, ["new-root", "--yes"]).output
+    assert {"renewed": False} == told(capsys, "secrets", "new-root")
+    assert ["app"] == [one["name"] for one in told(capsys, "keys", "list")["keys"]]
+    told(capsys, "keys", "rotate", "app")
+    assert "sealed with another root key" in told(capsys, "secrets", "list")["secrets"][0]["state"]
+    assert ["key.rotate", "root.renew", "key.create"] == [
+        row["action"] for row in told(capsys, "audit", "list")["rows"]
+    ][:3]

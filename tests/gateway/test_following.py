@@ -15,7 +15,7 @@ from turnout.core.books.reading import RulesRead
 from turnout.core.books.statements import Sql
 from turnout.core.principal import MASTER, Grant
 from turnout.core.rules import Limit, Rates
-from turnout.errors import StoreError, Unauthenticated
+from turnout.errors import ConfigError, StoreError, Unauthenticated
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.following import Following
 from turnout.gateway.keys import KeyRing, Master, key_hash
@@ -128,6 +128,35 @@ async def test_books_that_come_late_are_followed_when_they_do(caplog):
         record.getMessage() for record in caplog.records
     ]
     await following.stop()
+
+
+async def test_books_that_are_not_for_us_are_no_start_and_later_they_are_said_once(caplog):
+    """Found when they come late: no key of theirs is known or unknown, and all is well once they are for us."""
+    clock, nothing = StillClock(), (3, [], RulesRead([], [], []))
+    problems = [StoreError("gone"), ConfigError(("root.key: another",)), ConfigError(("root.key: another",))]
+
+    async def check():
+        if problems:
+            raise problems.pop(0)
+
+    held = ring(clock)
+    following = Following(Books(nothing), held, clock, check=check)
+    with caplog.at_level(logging.WARNING, "turnout.following"):
+        await following.start()
+        await until(lambda: len(problems) == 1)
+        with pytest.raises(StoreError, match="are not this gateway's"):
+            held.check(b"k_1")
+        assert not following.has_read
+        await until(lambda: following.has_read)
+        await until(lambda: len(caplog.records) == 2)
+    assert not opens(held, b"k_1")
+    assert ["no key in the books is known: root.key: another", "the books are followed again"] == [
+        record.getMessage() for record in caplog.records
+    ]
+    await following.stop()
+    problems.append(ConfigError(("root.key: another",)))
+    with pytest.raises(ConfigError):
+        await Following(Books(nothing), held, clock, check=check).start()
 
 
 async def test_rows_that_cannot_be_read_refuse_whom_they_are_about_and_hold_up_nobody(databases, caplog):

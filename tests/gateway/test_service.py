@@ -9,7 +9,7 @@ import pytest
 from tests.rig import CONFIG, KEY, Rig
 from turnout.config.environment import Environment
 from turnout.config.load import load
-from turnout.errors import StoreError
+from turnout.errors import ConfigError, StoreError
 from turnout.gateway.clearing import MARK
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.service import WATCH_S, Service
@@ -66,6 +66,23 @@ async def test_it_is_ready_between_start_and_stop_and_stopping_twice_is_well(pla
     assert not service.is_ready
     await service.stop()
     assert asyncio.all_tasks() == before
+
+
+async def test_another_root_key_than_the_books_were_made_with_is_no_start(place):
+    """Said with what to do; and with the former one it starts again."""
+    first = place.service()
+    await first.start()
+    await first.stop()
+    other = place.service(TURNOUT_ROOT_KEY="a9f3c1e7b5d2084f6e1a9c3b7d5f2e80")
+    with pytest.raises(ConfigError) as caught:
+        await other.start()
+    await other.stop()
+    (problem,) = caught.value.problems
+    assert problem.startswith("TURNOUT_ROOT_KEY: the keys in these books were made with another root key")
+    again = place.service()
+    await again.start()
+    assert again.is_ready
+    await again.stop()
 
 
 def test_a_home_that_cannot_be_opened_is_a_store_error(place):

@@ -18,7 +18,7 @@ from turnout.core.eligible import Terms, refusal
 from turnout.core.secret import Secret
 from turnout.errors import ConfigError, InvalidRequest, StoreError
 from turnout.gateway.clock import SystemClock
-from turnout.gateway.vault import Vault, nonce, root_key
+from turnout.gateway.vault import Vault, check_root, nonce, renew_root, root_key, root_origin
 
 ROOT = b"a root key of thirty-two bytes.."
 KEY = Secret("sk-canary-stored-key-of-stub-wxyz")
@@ -317,6 +317,34 @@ def test_a_folder_in_its_place_is_told(tmp_path):
     (tmp_path / "root.key").mkdir(mode=0o700)
     with pytest.raises(StoreError, match=r"root\.key: Is a directory"):
         root_key(tmp_path, Environment({}), SystemClock())
+
+
+def test_where_it_is_from_is_told_in_words(tmp_path):
+    """The variable, or the file."""
+    assert "TURNOUT_ROOT_KEY" == root_origin(tmp_path, Environment({"TURNOUT_ROOT_KEY": "x"}))
+    assert str(tmp_path / "root.key") == root_origin(tmp_path, Environment({}))
+
+
+async def test_books_are_for_one_root_key_and_another_is_told_what_to_do(database):
+    """Whoever comes first says which; another holds only once somebody says so, and that is in the trail."""
+    for _ in range(2):
+        await check_root(database, ROOT, "root.key")
+    other = b"another root key of 32 bytes...."
+    with pytest.raises(ConfigError) as caught:
+        await check_root(database, other, "TURNOUT_ROOT_KEY")
+    (problem,) = caught.value.problems
+    assert problem.startswith("TURNOUT_ROOT_KEY: the keys in these books were made with another root key")
+    assert "`turnout secrets new-root`" in problem
+    row = Record(1, "anna", "owner", "", "root.renew")
+    assert (False, True, False) == (
+        await renew_root(database, ROOT, row),
+        await renew_root(database, other, row),
+        await renew_root(database, other, row),
+    )
+    await check_root(database, other, "TURNOUT_ROOT_KEY")
+    with pytest.raises(ConfigError):
+        await check_root(database, ROOT, "root.key")
+    assert ["root.renew"] == [one.action for _, one in await database.read(lambda: latest(Wanted(), 9))]
 
 
 def test_no_nonce_comes_twice():

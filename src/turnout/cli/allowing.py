@@ -16,15 +16,13 @@ from typing import Any, Final, Literal, TypeVar
 import click
 
 from turnout.api.key_forms import NANO_PER_USD, BudgetForm, Ceiling, RatesForm
-from turnout.cli.opened import in_books, this_person, trail_of
+from turnout.cli.opened import checked_root, in_books, this_person, trail_of
 from turnout.config import amounts
-from turnout.config.environment import Environment
 from turnout.config.load import Loaded
 from turnout.core.principal import Principal
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.keys import pepper_of
 from turnout.gateway.people import By, People
-from turnout.gateway.vault import root_key
 from turnout.stores import Database
 
 T = TypeVar("T")
@@ -82,7 +80,7 @@ def with_people(path: Path | None, work: Callable[[People, By], Any]) -> Any:
 
     async def opened(loaded: Loaded, database: Database) -> Any:
         clock = SystemClock()
-        root = root_key(Path(loaded.snapshot.server.home), Environment.of_process(), clock)
+        root = await checked_root(loaded, database)
         people = People(database, trail_of(loaded, database), clock, pepper_of(root), lambda: loaded.snapshot)
         return await work(people, By(OWNER, this_person()))
 

@@ -18,6 +18,7 @@ from turnout.errors import StoreError
 from turnout.gateway.audit import Actor, Trail
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.database import database_of
+from turnout.gateway.vault import check_root, root_key, root_origin
 from turnout.stores import Database
 from turnout.stores.sqlite import SqliteStateStore
 
@@ -57,6 +58,14 @@ def in_books(path: Path | None, work: Callable[[Loaded, Database], Awaitable[T]]
             await database.close()
 
     return asyncio.run(opened())
+
+
+async def checked_root(loaded: Loaded, database: Database) -> bytes:
+    """Return the root key. Raises ConfigError if the keys in the books were made with another."""
+    home, environment = Path(loaded.snapshot.server.home), Environment.of_process()
+    root = root_key(home, environment, SystemClock())
+    await check_root(database, root, root_origin(home, environment))
+    return root
 
 
 def trail_of(loaded: Loaded, database: Database) -> Trail:

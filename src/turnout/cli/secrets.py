@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from turnout import providers
-from turnout.cli.opened import in_books, this_person, trail_of
+from turnout.cli.opened import checked_root, in_books, this_person, trail_of
 from turnout.cli.tables import print_table
 from turnout.config.environment import Environment
 from turnout.config.load import Loaded
@@ -25,7 +25,7 @@ from turnout.core.names import nearest
 from turnout.core.secret import Secret
 from turnout.gateway.audit import Trail
 from turnout.gateway.clock import SystemClock
-from turnout.gateway.vault import StoredKey, Vault, root_key
+from turnout.gateway.vault import StoredKey, Vault, renew_root, root_key
 from turnout.stores import Database
 
 T = TypeVar("T")
@@ -111,11 +111,40 @@ def delete(provider: str, path: Path | None, *, as_json: bool) -> None:
         click.echo(f"{provider}: the key for {before} is forgotten.")
 
 
+@secrets.command("new-root")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@_config
+@_json
+def new_root(path: Path | None, *, yes: bool, as_json: bool) -> None:
+    """Go on with this machine's root key (TURNOUT_ROOT_KEY, or root.key in TURNOUT_HOME), since the former one is lost.
+
+    All keys that were made with the former one open nothing from then on, and providers' stored keys are to be given again.
+    Running gateways go on as they are; start them anew with this root key.
+    """
+
+    async def work(loaded: Loaded, database: Database) -> bool:
+        home, environment = Path(loaded.snapshot.server.home), Environment.of_process()
+        record = trail_of(loaded, database).record(this_person(), "root.renew")
+        return await renew_root(database, root_key(home, environment, SystemClock()), record)
+
+    if not yes and not as_json:
+        click.confirm("No key that was made with the former root key will open any more. Go on?", abort=True)
+    is_other = in_books(path, work)
+    if as_json:
+        click.echo(json.dumps({"renewed": is_other}))
+    elif is_other:
+        click.echo(
+            "These books go by this root key now. Make their keys anew: `turnout keys rotate KEY`, `turnout admins rotate"
+            " NAME`, `turnout secrets set PROVIDER`."
+        )
+    else:
+        click.echo("These books went by this root key already. Nothing was changed.")
+
+
 def _in_vault(path: Path | None, work: Callable[[Loaded, Vault, Trail], Awaitable[T]]) -> T:
     async def opened(loaded: Loaded, database: Database) -> T:
-        clock = SystemClock()
-        root = root_key(Path(loaded.snapshot.server.home), Environment.of_process(), clock)
-        vault = Vault(database, root, clock, providers.installed())
+        root = await checked_root(loaded, database)
+        vault = Vault(database, root, SystemClock(), providers.installed())
         await vault.load()
         return await work(loaded, vault, trail_of(loaded, database))
 

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal
 
 from turnout.core.books.keys import Holder, holders
 from turnout.core.books.people import rules
@@ -21,7 +21,7 @@ from turnout.core.books.reading import UNREADABLE, RulesRead
 from turnout.core.books.statements import Steps
 from turnout.core.redact import printable
 from turnout.core.rules import Budget, Limit
-from turnout.errors import StoreError
+from turnout.errors import ConfigError, StoreError
 from turnout.gateway.clock import Clock
 from turnout.gateway.keys import KeyRing
 from turnout.gateway.tasks import Tasks
@@ -50,6 +50,7 @@ async def _nothing() -> None:
 class Following:
     """Keeps one ring as the books are. on_rules: told of the limits and budgets that were given at run time, when they may
     have changed. also: what else is read anew then; if it raises StoreError, it is asked again.
+    check: asked once, before anything is read; raises ConfigError if these are not the books for us.
     """
 
     def __init__(
@@ -59,20 +60,25 @@ class Following:
         clock: Clock,
         on_rules: Callable[[Given], object] = lambda _given: None,
         also: Callable[[], Awaitable[None]] = _nothing,
+        check: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self._database = database
         self._ring = ring
         self._clock = clock
         self._on_rules = on_rules
         self._also = also
+        self._check = check
         self._number = 0
         self._said: set[str] = set()
-        self._is_reached = True
+        self._state: Literal["followed", "away", "others"] = "followed"
         self._reading = asyncio.Lock()
         self._tasks = Tasks()
 
     async def start(self) -> None:
-        """Read everything, then follow. Books that cannot be reached now are followed once they can."""
+        """Read everything, then follow. Books that cannot be reached now are followed once they can.
+
+        Raises ConfigError if they are not for us. If that is found later, no key of theirs is known, and it is logged.
+        """
         self._ring.followed_at = float("-inf")
         with suppress(StoreError):
             await self.read()
@@ -90,6 +96,8 @@ class Following:
     async def read(self) -> None:
         """Take in what changed since the last time. Raises StoreError."""
         async with self._reading:
+            if not self.has_read:
+                await self._check()
             asked_at = self._clock.now()
             number, found, given = await self._database.read(lambda: _since(self._number))
             self._say([f"{_TABLES[one.role == 'key']} {one.id}" for one in found if one.grant == UNREADABLE])
@@ -121,14 +129,19 @@ class Following:
                         await self._database.wait(self._number)
                 await self.read()
             except StoreError as error:
-                if self._is_reached:
+                if self._state != "away":
                     _log.warning("the books cannot be reached; known keys go on: %s", error.message)
-                self._is_reached = False
+                self._state = "away"
                 await asyncio.sleep(TRY_S)
+            except ConfigError as error:
+                if self._state != "others":
+                    _log.error("no key in the books is known: %s", error.problems[0])
+                self._state = "others"
+                await asyncio.sleep(LOOK_S)
             else:
-                if not self._is_reached:
+                if self._state != "followed":
                     _log.warning("the books are followed again")
-                self._is_reached = True
+                self._state = "followed"
 
 
 def _since(number: int) -> Steps[tuple[int, list[Holder], RulesRead | None]]:

@@ -105,7 +105,9 @@ class KeyRing:
     def _unknown(self) -> GatewayError:
         if self._clock.now() - self.followed_at > UNSURE_S:
             return StoreError(
-                "The books cannot be reached, so it is not known whether this key is one of ours.", retry_after_s=1.0
+                "The books cannot be reached, or are not this gateway's (its log says which), so it is not known whether this"
+                " key is one of ours.",
+                retry_after_s=1.0,
             )
         return Unauthenticated(_UNKNOWN)
 

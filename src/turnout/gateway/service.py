@@ -53,7 +53,7 @@ from turnout.gateway.simulated_transport import SimulatedTransport
 from turnout.gateway.tasks import Tasks
 from turnout.gateway.telemetry import Telemetry
 from turnout.gateway.transport import HttpTransport, Transport
-from turnout.gateway.vault import Vault, root_key
+from turnout.gateway.vault import Vault, check_root, root_key, root_origin
 from turnout.stores import RolloutChange
 from turnout.stores.sqlite import SqliteAnswerStore, SqliteStateStore, SqliteTraceStore
 
@@ -126,7 +126,11 @@ class Service:
         self._quota_saver = QuotaSaver(self.state, self.engine.scheduler, clock, self._changing)
         self.trail = Trail(self.database, clock, self.secrets.redact)
         self.prompts = Prompts(self.database, self.trail, clock, root, lambda: self.snapshot, self.secrets.redact)
-        self.following = Following(self.database, self.ring, clock, self.books.give, also=self._read_stored_keys)
+        origin = root_origin(home, environment)
+        self.following = Following(
+            *(self.database, self.ring, clock, self.books.give, self._read_stored_keys),
+            check=lambda: check_root(self.database, root, origin),
+        )
         self.people = People(self.database, self.trail, clock, self.ring.pepper, lambda: self.snapshot, self.following)
 
     @property
@@ -142,8 +146,8 @@ class Service:
     # ── life ──
 
     async def start(self) -> None:
-        """Open the transports, start local models and watchers. Raises ConfigError or UpstreamUnreachable if a local
-        model cannot be started.
+        """Open the transports, start local models and watchers. Raises ConfigError if the books' keys were made with another
+        root key; it or UpstreamUnreachable if a local model cannot be started.
         """
         self._transports.update(http=self._http, https=self._http, simulated=SimulatedTransport(self.clock))
         await self.database.open()

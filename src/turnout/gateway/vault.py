@@ -24,6 +24,7 @@ from turnout.config.environment import Environment
 from turnout.config.rollouts import with_account
 from turnout.config.secrets import is_sendable
 from turnout.core.books.audit import Record, recorded
+from turnout.core.books.root import known, leave, mark_of, renew
 from turnout.core.books.secrets import SealedKey, kept, put, remove
 from turnout.core.catalog import Account, Snapshot
 from turnout.core.contracts import Provider
@@ -63,8 +64,43 @@ def root_key(home: Path, environment: Environment, clock: Clock) -> bytes:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}.") from error
     if len(root) < ROOT_BYTES:
-        raise StoreError(f"{path} holds no key. Put it back from a backup, or delete it and give all stored keys anew.")
+        raise StoreError(
+            f"{path} holds no key. Put it back from a backup, or delete it; then `turnout secrets new-root`."
+        )
     return root
+
+
+def root_origin(home: Path, environment: Environment) -> str:
+    """Return where the root key is from, in words."""
+    return VARIABLE if environment.is_set(VARIABLE) else str(home / FILE)
+
+
+async def check_root(database: Database, root: bytes, origin: str) -> None:
+    """Make sure that the keys in these books were made with this root key; in new books, note that they are.
+
+    origin: where it is from. Raises ConfigError for another one, StoreError where the books cannot be asked.
+    """
+    ours = mark_of(root)
+    there = await database.read(known) or await database.write(lambda: leave(ours))
+    if there != ours:
+        problem = (
+            f"{origin}: the keys in these books were made with another root key, so none would open, and no stored key of a"
+            f" provider. Put that one back: {VARIABLE}, or {FILE} in TURNOUT_HOME, as it is on other gateways of these"
+            " books or in a backup. If it is lost: `turnout secrets new-root` goes on with this one, then rotate all keys."
+        )
+        raise ConfigError((problem,))
+
+
+async def renew_root(database: Database, root: bytes, record: Record) -> bool:
+    """Let these books go by this root key, with its row of the audit trail; return whether they did not before.
+
+    What was made with the one before opens nothing any more. Raises StoreError.
+    """
+    mark = mark_of(root)
+    if await database.read(known) == mark:
+        return False
+    await database.write(lambda: recorded(renew(mark), lambda _: record))
+    return True
 
 
 def _make(path: Path, draft: Path, text: str) -> None:
