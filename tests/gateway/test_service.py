@@ -332,6 +332,26 @@ async def test_what_only_a_restart_can_change_is_said(place, caplog):
     await service.stop()
 
 
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("ledger.url", "ledger: {{url: 'postgresql://turnout@127.0.0.1:1/books'}}"),
+        ("valkey.url", "valkey: {{url: 'redis://127.0.0.1:1'}}"),
+    ],
+)
+async def test_another_address_of_what_is_opened_at_the_start_needs_a_restart(place, caplog, key, text):
+    """Else a reload would be taken by half: the books would go on where they were, and nobody would know."""
+    service = place.service()
+    place.write(CONFIG + text + "\n")
+    with caplog.at_level(logging.WARNING, "turnout.service"):
+        assert service.reload() == ()
+        assert caplog.records[-1].getMessage().endswith(f"to take effect: {key}")
+        place.write(CONFIG)
+        assert service.reload() == ()
+    assert "needs a restart" not in caplog.records[-1].getMessage()
+    await service.stop()
+
+
 async def test_a_signal_to_reload_is_taken_at_the_next_moment_and_many_are_one_or_two(place):
     """Off the loop: it turns on while the file is read."""
     service = place.service()

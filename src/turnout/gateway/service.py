@@ -294,6 +294,8 @@ class Service:
         late = [f"server.{name}" for name in names if getattr(before, name) != getattr(after, name)]
         if before.valkey_url != after.valkey_url:
             late.append("valkey.url")
+        if self._started_with.ledger.url != wanted.ledger.url:
+            late.append("ledger.url")
         models = [name for name in self._local_accounts(wanted) if name not in self._local_urls]
         return late + [f"providers.{name} (a local model)" for name in models]
 
