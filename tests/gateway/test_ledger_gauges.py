@@ -23,7 +23,6 @@ async def test_what_is_told_is_what_is(tmp_path):
             "turnout_ledger_open": 1,
             "turnout_ledger_entries": 0,
             "turnout_ledger_orphans": 0,
-            "turnout_unreconciled_usd": 2,
         }
         database.is_away = False
         one.settle(entry("b-1"))

@@ -1,4 +1,7 @@
-"""Tells Prometheus how the ledger stands in this process: whether it can be written to, what waits, what is an estimate."""
+"""Tells Prometheus how the ledger stands in this process: whether it can be written to, and what waits.
+
+What of the cost is an estimate is told with the cost, by model (gateway/telemetry.py).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from turnout.core.pricing import NANO_PER_USD
 from turnout.gateway.ledger import Ledger
 
 
@@ -27,9 +29,4 @@ def ledger_families(ledger: Ledger) -> Iterator[Metric]:
     yield CounterMetricFamily("turnout_ledger_entries", "Entries that were taken to the database.", value=stats.shipped)
     yield CounterMetricFamily(
         "turnout_ledger_orphans", "Entries for attempts that a dead process did not end.", value=stats.orphans
-    )
-    yield CounterMetricFamily(
-        "turnout_unreconciled_usd",
-        "Cost of attempts whose tokens no vendor has told: estimates.",
-        value=stats.unreconciled_nano_usd / NANO_PER_USD,
     )
