@@ -56,6 +56,17 @@ async def test_budgets_are_told_as_they_stand(admin):
     ]
 
 
+async def test_what_is_left_is_told_after_the_answer(rig, admin):
+    """Of an answer that was shorter than it might have been, the rest is left; of a stream nobody knows that yet."""
+    rig.world.by_model["vendor/cent"] = "tokens=4"
+    answer = await admin.post("/v1/chat/completions", json=ASK)
+    assert ("0.004000", "0.016000") == tuple(
+        answer.headers[name] for name in ("x-turnout-cost", "x-turnout-budget-remaining")
+    )
+    streamed = await admin.post("/v1/chat/completions", json={**ASK, "stream": True})
+    assert "0.006000" == streamed.headers["x-turnout-budget-remaining"]
+
+
 async def test_alerts_are_told(admin):
     """With who was told: nobody, here."""
     await admin.post("/v1/chat/completions", json=ASK)

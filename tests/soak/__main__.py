@@ -192,14 +192,16 @@ def judged(samples: Samples) -> list[Trend]:
 
 
 def audit(book: dict[str, Any], numbers: dict[str, float], tally: Tally, said: list[str]) -> list[str]:
-    """The invariants. The gateway keeps its newest traces only, so attempts and calls are compared for the requests that came
-    after the first of them had ended: none of those can be missing.
+    """The invariants. The gateway keeps its newest traces only, so attempts, calls and entries are compared for the requests
+    that came after the first of them had ended: none of those can be missing.
     """
     (books,) = Served.books
     since = min(trace.at + trace.total_s for trace in books.traces) + BATCH_S
     oldest = f"req_{int(since * 1000):012x}"  # ids begin with their time in milliseconds
     books.dispatched = [one["request_id"] for one in processed(book["dispatches"]) if one["request_id"] >= oldest]
     books.traces = [trace for trace in books.traces if trace.request_id >= oldest]
+    assert books.kept is not None
+    books.kept.entries = {name: told for name, told in books.kept.entries.items() if name >= oldest}
     books.ours = frozenset({"first", "second", "claude"})
     problems = broken(books, may_amplify=True)
     calls, requests = book["count"], numbers["turnout_requests_total"]

@@ -129,7 +129,8 @@ class Books:
         head = [] if exchange.held is None else [*exchange.held.headers()]
         attempts = exchange.attempts
         if attempts and (reservation := attempts[-1].reservation) is not None:
-            head += reservation.left()
+            attempt = attempts[-1]
+            head += reservation.left(None if attempt.usage is None else attempt.cost_nano_usd)
         return head
 
     # ── an attempt ──

@@ -234,12 +234,17 @@ class Reservation:
         """The attempt was not made, and costs nothing."""
         self.settle(0)
 
-    def left(self) -> Head:
-        """Return what an answer's headers say: the budget with the least left, as far as known here."""
+    def left(self, cost_nano_usd: int | None = None) -> Head:
+        """Return what an answer's headers say: the budget with the least left, as far as known here.
+
+        cost_nano_usd: what the attempt cost, where that is known before it is settled: the rest of the reservation is left.
+        """
         if not self._purses:
             return ()
         least = min(self._purses, key=_by_left)
-        return head_of(least)
+        if cost_nano_usd is None or not self._is_open:
+            return head_of(least)
+        return head_of(least, self._nano_usd - cost_nano_usd)
 
 
 class Waiting:
@@ -313,8 +318,8 @@ def _by_left(purse: Purse) -> int:
     return purse.left_nano_usd
 
 
-def head_of(purse: Purse) -> Head:
-    """Return one budget as headers. 2 µs."""
+def head_of(purse: Purse, unused_nano_usd: int = 0) -> Head:
+    """Return one budget as headers. unused_nano_usd: of what is reserved, what will not be needed. 2 µs."""
     fixed = purse.head
     if fixed is None:
         account = purse.account
@@ -323,7 +328,7 @@ def head_of(purse: Purse) -> Head:
             (b"x-turnout-budget-limit", _usd(account.limit_nano_usd)),
             *(((b"x-turnout-budget-reset", b"%d" % account.ends_at),) if account.ends_at is not None else ()),
         )
-    return (*fixed, (b"x-turnout-budget-remaining", _usd(purse.left_nano_usd)))
+    return (*fixed, (b"x-turnout-budget-remaining", _usd(max(0, purse.room_nano_usd + purse.free_nano_usd + unused_nano_usd))))
 
 
 def _usd(nano_usd: int) -> bytes:
