@@ -294,6 +294,34 @@ async def test_a_lease_that_cannot_be_renewed_is_not_used_for_ever(tmp_path):
     await database.close()
 
 
+async def test_books_that_are_away_are_said_once_and_once_that_they_are_back(tmp_path, caplog):
+    """However often they are tried meanwhile: by who asks, and by who looks after leases."""
+    path, clock = tmp_path / "books.sqlite3", StillClock()
+    database = SqliteBooks(path, locked_s=0.01)
+    await database.open()
+    budgets = made(database, Budget("all", "all", "*", 640_000), clock=clock)
+    (await budgets.reserve(ANNA, 10)).release()
+    with locked(path):
+        clock.at += RENEW_S
+        for _ in range(3):
+            await budgets.look()
+            clock.at += AGAIN_S
+            with pytest.raises(StoreError):
+                await budgets.reserve(ANNA, 20_000)
+    clock.at += AGAIN_S
+    for _ in range(2):
+        await budgets.look()
+        (await budgets.reserve(ANNA, 20_000)).release()
+    assert [
+        "leases of budgets cannot be looked after",
+        "what budgets have left cannot be asked",
+        "leases of budgets are looked after again",
+        "what budgets have left can be asked again",
+    ] == [record.getMessage().partition(":")[0] for record in caplog.records]
+    await budgets.stop()
+    await database.close()
+
+
 async def test_leases_in_use_are_renewed(database):
     """Once a minute, all of them."""
     clock = StillClock()

@@ -95,6 +95,7 @@ class Budgets:
         self._is_asking = False
         self._failed_until = 0.0
         self._failure = ""
+        self._is_neglected = False
         self._renewed_at = clock.now()
         self.refused: dict[str, int] = {}
 
@@ -245,6 +246,8 @@ class Budgets:
                 purse.back_nano_usd += back
             self._failed(error, askers)
         else:
+            if self._failure:
+                _log.warning("what budgets have left can be asked again")
             self._failure = ""
             for purse, asked, room, leased in zip(purses, accounts, granted.rooms, granted.leased, strict=True):
                 purse.leased(asked, room, leased)
@@ -333,10 +336,15 @@ class Budgets:
             else:
                 rows = await self._database.read(lambda: held(self._writer, wall))
         except StoreError as error:
-            _log.warning("leases of budgets cannot be looked after now: %s", error.message)
+            if not self._is_neglected:
+                _log.warning("leases of budgets cannot be looked after: %s", error.message)
+            self._is_neglected = True
             for purse, (_, back) in zip(returning, returned, strict=True):
                 purse.back_nano_usd += back
             return False
+        if self._is_neglected:
+            _log.warning("leases of budgets are looked after again")
+        self._is_neglected = False
         if renew:
             self._renewed_at = now
         return self._learn(leased, takes, {row.charge: row for row in rows}, is_booked=is_booked)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -126,11 +127,8 @@ class Service:
         self._quota_saver = QuotaSaver(self.state, self.engine.scheduler, clock, self._changing)
         self.trail = Trail(self.database, clock, self.secrets.redact)
         self.prompts = Prompts(self.database, self.trail, clock, root, lambda: self.snapshot, self.secrets.redact)
-        origin = root_origin(home, environment)
-        self.following = Following(
-            *(self.database, self.ring, clock, self.books.give, self._read_stored_keys),
-            check=lambda: check_root(self.database, root, origin),
-        )
+        check = partial(check_root, self.database, root, root_origin(home, environment))
+        self.following = Following(self.database, self.ring, clock, self.books.give, self._read_stored_keys, check)
         self.people = People(self.database, self.trail, clock, self.ring.pepper, lambda: self.snapshot, self.following)
 
     @property
