@@ -39,7 +39,7 @@ async def test_t38_idle_connections_cost_little_hurt_nobody_and_are_closed(tmp_p
 
 async def idle_connections(stack, folder, size):
     """Let them come, look, let them be closed; return what was seen."""
-    count, pairs, idle_s = size(1000, 10_000), size(100, 3000), size(3, 60)
+    count, pairs, idle_s = size(1000, 10_000), size(60, 3000), size(8, 60)
     share, most_ratio = size((0.5, 1.5), (0.99, 1.2))  # in the short run the other tests share the machine
     raise_descriptor_limit()
     burdened, free, vendor = await two_gateways(stack, folder, idle_s=idle_s)

@@ -90,7 +90,8 @@ def _enter_wal(database: sqlite3.Connection, opens_s: float) -> None:
         try:
             database.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+            # without the details of sqlite.org/rescode.html: another may just be taking over what a log says
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or not left:
                 raise
             time.sleep(OPEN_AGAIN_S)
         else:
