@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from tests.core.worlds import CHEAP, DEAR, candidate
 from turnout.core.catalog import FREE, Account, Price
-from turnout.core.eligible import Ask, Terms, describe_price, is_within, listed, misfit, refusal, ungranted
+from turnout.core.eligible import Ask, Terms, describe_price, is_within, listed, misfit, refusal, too_dear, ungranted
 from turnout.core.principal import EVERYTHING, Grant
 from turnout.core.secret import Secret
+
+LONG = Price(150, 600, longer=((1000, DEAR),))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,28 @@ def test_a_price_in_words(price, words):
 def test_no_token_may_cost_more_than_the_ceiling(price, ceiling, within):
     """Cached tokens are input tokens; free refuses anything that costs."""
     assert within == is_within(price, ceiling)
+
+
+@pytest.mark.parametrize(
+    ("price", "input_tokens", "detail"),
+    [
+        (LONG, 1000, ""),
+        (LONG, 1001, "costs $2.5 in, $10 out per million tokens for a request as long as this (about 1,001 tokens); "),
+        (DEAR, 1001, "costs $2.5 in, $10 out per million tokens; "),
+        (None, 0, "has no known price, and tasks.t.price_ceiling stands"),
+    ],
+)
+def test_a_long_request_is_measured_by_what_it_costs(price, input_tokens, detail):
+    """By whoever set the ceiling; without one nothing is asked."""
+    made = candidate(price=price)
+    why = too_dear(made, Terms("tasks.t", CHEAP), input_tokens)
+    assert ("" if why is None else why.detail).startswith(detail)
+    assert (
+        bool(detail)
+        == (why is not None)
+        == (ungranted(made, Grant(price_ceiling=CHEAP), frozenset({"glm"}), input_tokens) is not None)
+    )
+    assert too_dear(made, Terms(), input_tokens) is None
 
 
 def test_a_candidate_without_terms_may_serve():

@@ -1,8 +1,8 @@
 """Decides whether a candidate may serve, and says why not.
 
-Two questions, asked at two times. `refusal` is about what stands in the config (price ceiling, region, what the task
+Two kinds of questions, asked at two times. `refusal` is about what stands in the config (price ceiling, region, what the task
 needs) and is asked once per Snapshot. `misfit` is about one request (kind, abilities, streaming, size) and is asked per
-request. Both return None for "may serve", else the reason, as a value.
+request; as `too_dear` is, since a long request may cost more. All return None for "may serve", else the reason, as a value.
 What is not known about a model is not held against it, with two exceptions where a wrong guess costs money or breaks a
 promise: an unknown price where a ceiling stands, an unknown region where regions are asked for.
 Sources: FACTS §1 (the column "needs" mixes abilities with labels such as danish or writing), RELIABILITY T23, R11.
@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from turnout.core.catalog import Candidate, Price, Priority, SemanticRule
+from turnout.core.pricing import price_of
 from turnout.core.principal import EVERYTHING, NOBODY, Grant, Who
 
 CHECKED = frozenset({"tools", "vision", "json"})
@@ -126,13 +127,33 @@ def describe_price(price: Price) -> str:
     return ", ".join(told) + " per million tokens"
 
 
-def is_within(price: Price, ceiling: Price) -> bool:
-    """Return whether no token of `price` costs more than `ceiling` allows for its side. O(1).
+def is_within(price: Price, ceiling: Price, input_tokens: int = 0) -> bool:
+    """Return whether no token of `price` costs more than `ceiling` allows for its side. O(thresholds).
 
-    Cached tokens and images are input, reasoning is output. Long requests may cost more than is looked at here (Price.longer).
-    FREE as a ceiling refuses anything that costs.
+    input_tokens: of the request, as estimated: a long one may cost more a token (Price.longer). Cached tokens and images are
+    input, reasoning is output. FREE as a ceiling refuses anything that costs.
     """
+    price = price_of(price, input_tokens)
     return price.dearest_input <= ceiling.input and price.dearest_output <= ceiling.output
+
+
+def too_dear(candidate: Candidate, terms: Terms, input_tokens: int = 0) -> Filtered | None:
+    """Return why a request with that much input costs more at `candidate` than `terms` allow, or None. Never raises."""
+    price, ceiling = candidate.price, terms.ceiling
+    if ceiling is None or (price is not None and is_within(price, ceiling, input_tokens)):
+        return None
+    model, account = candidate.model.name, candidate.account.name
+    if price is None:
+        return Filtered(model, account, "unpriced", f"has no known price, and {terms.place}.price_ceiling stands")
+    detail = f"costs {_describe_for(price, input_tokens)}; the price ceiling is {describe_price(ceiling)}"
+    return Filtered(model, account, "price", detail)
+
+
+def _describe_for(price: Price, input_tokens: int) -> str:
+    """A price, as it is for a request of that size."""
+    found = price_of(price, input_tokens)
+    long = "" if found is price else f" for a request as long as this (about {input_tokens:,} tokens)"
+    return describe_price(found) + long
 
 
 def refusal(candidate: Candidate, terms: Terms) -> Filtered | None:
@@ -142,13 +163,8 @@ def refusal(candidate: Candidate, terms: Terms) -> Filtered | None:
         return Filtered(
             model.name, account.name, "no_key", account.key_problem or "waits for its stored key to be read"
         )
-    if terms.ceiling is not None:
-        if candidate.price is None:
-            detail = f"has no known price, and {terms.place}.price_ceiling stands"
-            return Filtered(model.name, account.name, "unpriced", detail)
-        if not is_within(candidate.price, terms.ceiling):
-            detail = f"costs {describe_price(candidate.price)}; the price ceiling is {describe_price(terms.ceiling)}"
-            return Filtered(model.name, account.name, "price", detail)
+    if (dear := too_dear(candidate, terms)) is not None:
+        return dear
     region = account.region or model.region
     if terms.regions and region not in terms.regions:
         allowed = " or ".join(sorted(terms.regions))
@@ -176,8 +192,10 @@ def misfit(candidate: Candidate, ask: Ask) -> Filtered | None:
     return None
 
 
-def ungranted(candidate: Candidate, grant: Grant, names: frozenset[str]) -> Filtered | None:
-    """Return why `grant` leaves no room for `candidate`, or None. names: all that lead to its model. O(grant), never raises."""
+def ungranted(candidate: Candidate, grant: Grant, names: frozenset[str], input_tokens: int = 0) -> Filtered | None:
+    """Return why `grant` leaves no room for `candidate`, or None. names: all that lead to its model. input_tokens: of the
+    request, as estimated. O(grant), never raises.
+    """
     model, account = candidate.model, candidate.account
     region, ceiling = account.region or model.region, grant.price_ceiling
     detail = ""
@@ -185,8 +203,9 @@ def ungranted(candidate: Candidate, grant: Grant, names: frozenset[str]) -> Filt
         detail = f"is not granted to this key, which may ask {listed(grant.models)}"
     elif ceiling is not None and candidate.price is None:
         detail = "has no known price, and this key has a price ceiling"
-    elif ceiling is not None and candidate.price is not None and not is_within(candidate.price, ceiling):
-        detail = f"costs {describe_price(candidate.price)}; this key's price ceiling is {describe_price(ceiling)}"
+    elif ceiling is not None and candidate.price is not None and not is_within(candidate.price, ceiling, input_tokens):
+        told = _describe_for(candidate.price, input_tokens)
+        detail = f"costs {told}; this key's price ceiling is {describe_price(ceiling)}"
     elif grant.regions and region not in grant.regions:
         detail = f"is in {region or 'an unknown region'}; this key may ask in {listed(grant.regions)}"
     return Filtered(model.name, account.name, "grant", detail) if detail else None

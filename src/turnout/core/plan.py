@@ -27,7 +27,7 @@ from operator import itemgetter
 import msgspec
 
 from turnout.core.contracts import Policy
-from turnout.core.eligible import Ask, Choice, Code, Filtered, Terms, listed, misfit, ungranted
+from turnout.core.eligible import Ask, Choice, Code, Filtered, Terms, listed, misfit, too_dear, ungranted
 from turnout.core.health import HealthView
 from turnout.core.principal import EVERYTHING
 from turnout.core.rollout import Arm
@@ -137,7 +137,7 @@ def larger(plan: Plan, failed: Choice, tried: Sequence[Choice], ask: Ask, index:
     room = {arm: plan.max_retries + 1 - sum(choice.arm == arm for choice in tried) for arm in ("control", "candidate")}
     seen = {choice.candidate.key for choice in tried}
     out: list[Choice] = []
-    for choice in (*(one for one in stand if _unfit(one, ask, index) is None), *left):
+    for choice in (*(one for one in stand if _unfit(one, ask, index, plan.terms) is None), *left):
         if choice.candidate.key not in seen and room[choice.arm] > 0:
             seen.add(choice.candidate.key)
             room[choice.arm] -= 1
@@ -184,7 +184,7 @@ def _fitting(line: Line, target: Target, ask: Ask, index: Index) -> Line:
     filtered = list(line.filtered)
     taken = set(line.by_key)
     for at, choice in enumerate(line.choices):
-        why = _unfit(choice, ask, index)
+        why = _unfit(choice, ask, index, target.terms)
         if why is not None:
             filtered.append(why)
             if target.model and at == 0 and why.code != "context":
@@ -192,7 +192,7 @@ def _fitting(line: Line, target: Target, ask: Ask, index: Index) -> Line:
         instead = [choice] if why is None else []
         if why is not None and why.code == "context":
             for one in stand_ins(index.snapshot, choice, target.terms):
-                unfit = one if isinstance(one, Filtered) else _unfit(one, ask, index)
+                unfit = one if isinstance(one, Filtered) else _unfit(one, ask, index, target.terms)
                 if unfit is not None:
                     filtered.append(unfit)
                 elif isinstance(one, Choice) and one.candidate.key not in taken:
@@ -203,15 +203,15 @@ def _fitting(line: Line, target: Target, ask: Ask, index: Index) -> Line:
     return make_line(choices, weights, filtered)
 
 
-def _unfit(choice: Choice, ask: Ask, index: Index) -> Filtered | None:
-    """Why `choice` cannot take this request, or may not for this asker."""
+def _unfit(choice: Choice, ask: Ask, index: Index, terms: Terms) -> Filtered | None:
+    """Why `choice` cannot take this request, may not for this asker, or costs too much at this length."""
     candidate = choice.candidate
     if ask.grant is not EVERYTHING:
         name = candidate.model.name
-        why = ungranted(candidate, ask.grant, index.leading.get(name) or frozenset((name, ask.name)))
+        why = ungranted(candidate, ask.grant, index.leading.get(name) or frozenset((name, ask.name)), ask.input_tokens)
         if why is not None:
             return why
-    return misfit(candidate, ask)
+    return misfit(candidate, ask) or too_dear(candidate, terms, ask.input_tokens)
 
 
 def _compose(

@@ -34,6 +34,7 @@ class Line(msgspec.Struct, frozen=True):
 
     weights: one per choice, or empty. by_key: the choices by candidate key. filtered: who may never serve here, and why.
     modes, can, streams, smallest_tokens: what every one of them takes, so that most requests need no look at each.
+    steady_tokens: up to how much input none of them costs more a token.
     """
 
     choices: tuple[Choice, ...]
@@ -45,12 +46,14 @@ class Line(msgspec.Struct, frozen=True):
     can: frozenset[str]
     streams: bool
     smallest_tokens: int
+    steady_tokens: int
 
     def takes(self, ask: Ask) -> bool:
         """Return True if every choice is sure to take `ask`; False says only that each must be looked at. O(needs)."""
         return (
             ask.kind == self.mode
             and 2 * ask.input_tokens <= self.smallest_tokens
+            and ask.input_tokens <= self.steady_tokens
             and (self.streams or not ask.stream)
             and ask.needs <= self.can
         )
@@ -297,6 +300,7 @@ def _line(
 def make_line(choices: Sequence[Choice], weights: Sequence[float], filtered: Sequence[Filtered]) -> Line:
     """Sum up what every choice takes. O(choices)."""
     models = [choice.candidate.model for choice in choices]
+    prices = [choice.candidate.price for choice in choices]
     modes = {model.mode for model in models}
     mode = modes.pop() if len(modes) == 1 else ""
     can = {need for need in CHECKED if all(model.can is None or need in model.can for model in models)}
@@ -310,6 +314,9 @@ def make_line(choices: Sequence[Choice], weights: Sequence[float], filtered: Seq
         can=frozenset(can | ({"embeddings"} if mode == "embedding" else {"stream"})),
         streams=all(model.streams for model in models),
         smallest_tokens=min((m.context_tokens for m in models if m.context_tokens is not None), default=UNBOUNDED),
+        steady_tokens=min(
+            (price.longer[0][0] for price in prices if price is not None and price.longer), default=UNBOUNDED
+        ),
     )
 
 
