@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import re
 import sqlite3
-from collections import Counter
 
 import pytest
 
@@ -297,20 +295,6 @@ async def test_it_looks_how_late_its_loop_is_and_tells_the_worst_since_it_was_as
         rig.service.telemetry.longest_lag_s = 7.5
         asked = [rig.service.metrics().decode() for _ in range(2)]
     assert ['turnout_loop_lag_seconds{of="max"} 7.5' in text for text in asked] == [True, False]
-
-
-async def test_no_family_of_metrics_is_told_twice(tmp_path):
-    """Prometheus drops a scrape, or takes one of the two: a name belongs to one place. One that shares tells the most."""
-    async with Rig(
-        tmp_path,
-        config=CONFIG + "budgets: {{all: {{limit: 1, period: life}}}}\nlimits: {{all: {{requests_per_minute: 9}}}}\n",
-    ) as rig:
-        rig.service.telemetry.is_shared = True
-        told = re.findall(r"^# (?:TYPE|HELP) (\S+)", rig.service.metrics().decode(), re.MULTILINE)
-    assert {"turnout_unreconciled_usd_total", "turnout_budget_limit_usd", "turnout_limit", "turnout_valkey_up"} <= set(
-        told
-    )
-    assert dict.fromkeys(told, 2) == Counter(told)
 
 
 async def test_a_new_bound_on_what_may_be_under_way_holds_soon_after_a_reload(tmp_path):

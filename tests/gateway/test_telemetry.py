@@ -1,7 +1,11 @@
 """Counters and their Prometheus text."""
 
+import re
+from collections import Counter
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.rig import CONFIG, Rig
 from turnout.core.quota_view import Gauge, QuotaView
 from turnout.gateway.cache import CacheStats, SemanticStats
 from turnout.gateway.telemetry import BUCKETS_S, Histogram, Telemetry
@@ -95,3 +99,17 @@ def test_quotas_the_line_and_the_cache_are_told():
 def test_an_idle_gateway_can_be_scraped():
     """No series is needed for the text to be valid."""
     assert read(Telemetry(0.0).render(1.0))["turnout_concurrent_requests", ()] == 0
+
+
+async def test_no_family_of_metrics_is_told_twice(tmp_path):
+    """Prometheus drops a scrape, or takes one of the two: a name belongs to one place. One that shares tells the most."""
+    async with Rig(
+        tmp_path,
+        config=CONFIG + "budgets: {{all: {{limit: 1, period: life}}}}\nlimits: {{all: {{requests_per_minute: 9}}}}\n",
+    ) as rig:
+        rig.service.telemetry.is_shared = True
+        told = re.findall(r"^# (?:TYPE|HELP) (\S+)", rig.service.metrics().decode(), re.MULTILINE)
+    assert {"turnout_unreconciled_usd_total", "turnout_budget_limit_usd", "turnout_limit", "turnout_valkey_up"} <= set(
+        told
+    )
+    assert dict.fromkeys(told, 2) == Counter(told)

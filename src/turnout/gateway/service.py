@@ -109,18 +109,7 @@ class Service:
         self._changes = self._settled(snapshot)
         self._http = HttpTransport()
         self.books = Books(self.database, snapshot, clock, self._http)
-        self.engine = Engine(
-            Index.of(self._overlaid(snapshot)),
-            health=Health(snapshot.breaker),
-            clock=clock,
-            transports=self._transports,
-            dialects=DIALECTS,
-            providers=self._providers,
-            policies=policies.installed(),
-            on_begin=self._on_begin,
-            on_end=self._on_end,
-            accounting=self.books,
-        )
+        self.engine = self._engine(snapshot)
         self.clearing = Clearing(self.state, self.engine.cache, clock.token, self._changing)
         valkey_url = snapshot.server.valkey_url
         self.sharing = None if valkey_url is None else Sharing(valkey_url, self.engine, clock)
@@ -140,6 +129,20 @@ class Service:
     def bounds(self) -> Bounds:
         """What a client may send."""
         return self.engine.index.snapshot.server.bounds
+
+    def _engine(self, snapshot: Snapshot) -> Engine:
+        return Engine(
+            Index.of(self._overlaid(snapshot)),
+            health=Health(snapshot.breaker),
+            clock=self.clock,
+            transports=self._transports,
+            dialects=DIALECTS,
+            providers=self._providers,
+            policies=policies.installed(),
+            on_begin=self._on_begin,
+            on_end=self._on_end,
+            accounting=self.books,
+        )
 
     # ── life ──
 
