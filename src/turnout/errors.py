@@ -80,10 +80,11 @@ class Unauthenticated(ClientError):
 
 
 class PermissionDenied(ClientError):
-    """A known key that may not do this."""
+    """A known key that may not do this. asked: what it asked for, such as "task email-draft", "" if that is not the matter."""
 
     code = "permission_denied"
     status = 403
+    asked: str = ""
 
 
 class ModelNotFound(ClientError):

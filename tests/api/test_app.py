@@ -11,6 +11,7 @@ from turnout.api.app import App
 from turnout.api.serving import listen, make_server
 from turnout.config.environment import Environment
 from turnout.config.load import load
+from turnout.core.books.audit import Wanted, latest
 from turnout.core.health import Health
 from turnout.dialects import DIALECTS
 from turnout.gateway.clock import SystemClock
@@ -103,6 +104,42 @@ async def test_health_is_open_and_everything_else_asks_for_the_key(rig):
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "turnout_uptime_seconds" in metrics.text
     assert rig.world.witness.count == 0
+
+
+async def test_the_trail_says_whose_key_was_refused_and_what_it_asked_for(rig):
+    """A model or a task that is not granted, another's address, a viewer's key, one that was revoked: each is somebody's."""
+    ids = {}
+    async with rig.http() as client:
+
+        async def refused(name, made, status, body=CHAT, revoke=False):
+            told = (
+                await client.post("/admin/admins" if name == "vi" else "/admin/keys", json={"name": name, **made})
+            ).json()
+            ids[name] = told.get("id", "admin:vi")
+            if revoke:
+                await client.delete(f"/admin/keys/{name}")
+            answer = await client.post(
+                "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {told['key']}"}
+            )
+            assert status == answer.status_code
+
+        await refused("model", {"models": ["second"]}, 403, CHAT | {"model": "first"})
+        await refused("task", {"tasks": ["cheap"]}, 403)
+        await refused("away", {"addresses": ["192.0.2.1"]}, 403)
+        await refused("vi", {"role": "viewer"}, 403)
+        await refused("gone", {}, 401, revoke=True)
+        await client.post("/v1/chat/completions", json=CHAT, headers={"authorization": "Bearer sk-canary-no-key"})
+        await client.get("/admin/config", headers={"authorization": "Bearer sk-canary-no-key"})
+    await rig.service.trail.stop()
+    rows = await rig.service.database.read(lambda: latest(Wanted(action="data.ask"), 10))
+    assert {
+        (ids["model"], "key", "model first", "permission_denied", 1),
+        (ids["task"], "key", "task work", "permission_denied", 1),
+        (ids["away"], "key", "", "permission_denied", 1),
+        (ids["vi"], "viewer", "", "permission_denied", 1),
+        (ids["gone"], "key", "", "unauthenticated", 1),
+        ("", "", "", "unauthenticated", 1),
+    } == {(row.actor, row.role, row.target, row.reason, row.times) for _, row in rows}
 
 
 async def test_what_is_not_ready_says_so_and_is_alive_all_the_same(rig):

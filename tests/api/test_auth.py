@@ -2,12 +2,13 @@
 
 import pytest
 
-from turnout.api.auth import address_of, authenticate, require, require_asker
+from turnout.api.auth import address_of, authenticate, known, require, require_asker
+from turnout.core.books.keys import Holder
 from turnout.core.principal import MASTER, Grant, Principal
 from turnout.core.secret import Secret
 from turnout.errors import PermissionDenied, Unauthenticated
 from turnout.gateway.clock import SystemClock
-from turnout.gateway.keys import open_ring
+from turnout.gateway.keys import key_hash, open_ring
 from turnout.stores.sqlite import SqliteStateStore
 
 KEY = b"sk-turnout-abcdefghijklmnopqrstuvwxyz0123456789"
@@ -45,6 +46,27 @@ def test_anything_else_is_refused_with_what_to_do_and_without_what_was_sent(ring
     with pytest.raises(Unauthenticated, match=hint) as caught:
         authenticate(headers, ring)
     assert "canary" not in caught.value.message
+
+
+def test_whose_key_was_refused_is_known_in_either_header_though_it_opens_nothing(ring):
+    """Revoked, or from elsewhere. Nobody's is nobody's."""
+    grant = Grant(addresses=("192.0.2.1",))
+    hashes = {name: key_hash(name.encode(), ring.pepper) for name in ("away", "gone")}
+    ring.learn(
+        [
+            Holder("k_away", "key", "", "", "", "", grant, hashes["away"], None, 0.0, "", 1),
+            Holder("k_gone", "key", "", "", "", "", Grant(), hashes["gone"], None, 0.0, "it was revoked", 2),
+        ]
+    )
+    for name in ("away", "gone"):
+        for headers in ({b"authorization": b"Bearer " + name.encode()}, {b"x-api-key": name.encode()}):
+            with pytest.raises(PermissionDenied if name == "away" else Unauthenticated):
+                authenticate(headers, ring, "198.51.100.1")
+            owner = known(headers, ring)
+            assert owner is not None
+            assert (f"k_{name}", "key") == (owner.key_id, owner.role)
+    for headers in ({}, {b"authorization": b"Bearer nobody's"}, {b"authorization": b"Basic gone"}):
+        assert None is known(headers, ring)
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,14 @@ async def test_who_is_let_in_is_named_and_who_is_not_is_in_the_trail(rig):
     viewer = await rig.service.people.create_admin(by, "vi", "viewer", Grant())
     with pytest.raises(PermissionDenied):
         admit(rig.service, request(key=viewer.text), "admin")
+    away = await rig.service.people.create_admin(by, "away", "admin", Grant(addresses=("192.0.2.1",)))
+    with pytest.raises(PermissionDenied):
+        admit(rig.service, request(key=away.text), "viewer")
     await rig.service.trail.flush()
     rows = await rig.service.database.read(lambda: latest(Wanted(outcome="refused"), 10))
-    assert {("", "unauthenticated"), ("admin:vi", "permission_denied")} == {(row.actor, row.reason) for _, row in rows}
+    assert {("", "unauthenticated"), *((f"admin:{one}", "permission_denied") for one in ("vi", "away"))} == {
+        (row.actor, row.reason) for _, row in rows
+    }
     assert {"PUT /admin/x"} == {row.action for _, row in rows}
 
 

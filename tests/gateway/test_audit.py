@@ -136,18 +136,30 @@ async def test_somebody_who_provokes_refusals_fills_neither_memory_nor_disk(trai
 async def test_keys_that_the_data_plane_refused_are_counted_a_minute(trail, database, clock):
     """By address: a row each, whatever their number."""
     for number in range(5_000):
-        trail.refused_key(f"192.0.2.{number % 2}", "unauthenticated")
+        trail.refused_key(Actor(address=f"192.0.2.{number % 2}"), "unauthenticated")
     await trail.flush()
     assert [] == await rows(database)
     clock.at += KEYS_S
     await trail.flush()
     told = [(one.address, one.action, one.outcome, one.times) for one in await rows(database)]
     assert [("192.0.2.0", "data.ask", "refused", 2500), ("192.0.2.1", "data.ask", "refused", 2500)] == told
-    trail.refused_key("192.0.2.1", "unauthenticated")
+    trail.refused_key(Actor(address="192.0.2.1"), "unauthenticated")
     await trail.flush()
     assert 2 == len(await rows(database))
     await trail.stop()
     assert 3 == len(await rows(database))
+
+
+async def test_whoever_asks_for_names_without_end_crowds_out_nobody(trail, database):
+    """What was asked for is told apart while there is room; whose key it was, beyond that."""
+    for number in range(10_000):
+        trail.refused_key(ANNA, "permission_denied", f"model {number}")
+    trail.refused_key(Actor("k_other", "key"), "permission_denied", "model x")
+    await trail.stop()
+    found = await rows(database)
+    assert 10_001 == sum(one.times for one in found)
+    assert {ANNA.name, "k_other"} == {one.actor for one in found}
+    assert [1, 10_000 - KINDS // 2] == sorted(one.times for one in found if one.target == "")
 
 
 async def test_a_database_that_is_away_loses_no_row(trail, database, clock, caplog):
@@ -157,7 +169,7 @@ async def test_a_database_that_is_away_loses_no_row(trail, database, clock, capl
     for _ in range(3):
         trail.soon(trail.record(Actor("config"), "config.reload", after={"revision": "a"}))
         trail.refused(ANNA, "GET /admin/config", "", "permission_denied")
-        trail.refused_key("192.0.2.1", "unauthenticated")
+        trail.refused_key(Actor(address="192.0.2.1"), "unauthenticated")
         clock.at += KEYS_S
         await trail.flush()
     await database.write(lambda: without("away"))

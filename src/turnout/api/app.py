@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from turnout.api import data
 from turnout.api.admin import admin_app
-from turnout.api.auth import address_of, authenticate, require
+from turnout.api.auth import address_of, authenticate, known, require
 from turnout.api.exchange import Exchange
 from turnout.api.models import list_models
 from turnout.api.openapi import describe
@@ -31,6 +31,7 @@ from turnout.errors import (
     PermissionDenied,
     Unauthenticated,
 )
+from turnout.gateway.audit import Actor
 from turnout.gateway.service import Service
 
 _log = logging.getLogger("turnout.app")
@@ -105,7 +106,11 @@ class App:
         if not isinstance(error, ClientDisconnected):
             self._service.telemetry.errors[error.code, error.status] += 1
         if isinstance(error, Unauthenticated | PermissionDenied):
-            self._service.trail.refused_key(address_of(exchange.scope), error.code)
+            who = known(exchange.headers, self._service.ring)
+            name, role = ("", "") if who is None else (who.key_id, who.role)
+            actor = Actor(name, role, address_of(exchange.scope))
+            asked = error.asked if isinstance(error, PermissionDenied) else ""
+            self._service.trail.refused_key(actor, error.code, asked)
         refuse(exchange, error, request_id)
 
     async def _get(self, scope: Scope, exchange: Exchange) -> None:

@@ -28,6 +28,15 @@ def authenticate(headers: Mapping[bytes, bytes], ring: KeyRing, address: str = "
     return ring.check(key, address)
 
 
+def known(headers: Mapping[bytes, bytes], ring: KeyRing) -> Principal | None:
+    """Return whom the key on a request that was *refused* is of, None if that is nobody known.
+
+    For the audit trail alone, as it proves nothing: the key may be revoked, expired, or sent from elsewhere.
+    """
+    given = headers.get(b"authorization", b"")  # as above, where every request passes and a call more would be felt
+    return ring.whose(given[7:].strip() if given[:7].lower() == b"bearer " else headers.get(b"x-api-key", b""))
+
+
 def address_of(scope: Mapping[str, Any]) -> str:
     """Return the address of an ASGI request's other end, "" if it has none. Headers say nothing of it: anybody can send them."""
     client = scope.get("client")

@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from turnout.api.auth import address_of, authenticate, require
+from turnout.api.auth import address_of, authenticate, known, require
 from turnout.core.principal import Principal, Role
 from turnout.errors import GatewayError, InvalidRequest, RequestTooLarge
 from turnout.gateway.audit import Actor
@@ -36,6 +36,8 @@ def admit(service: Service, request: Request, role: Role, *, may_be_narrowed: bo
         actor = Actor(name_of(principal), principal.role, address)
         require(principal, role, may_be_narrowed=may_be_narrowed)
     except GatewayError as error:
+        if not actor.name and (owner := known(dict(request.scope["headers"]), service.ring)) is not None:
+            actor = Actor(name_of(owner), owner.role, address)
         service.trail.refused(actor, f"{request.method} {request.scope['path']}", "", error.code)
         raise
     return By(principal, actor)

@@ -88,7 +88,7 @@ def plan(
     tasks = ask.grant.tasks
     if tasks and target.task not in tasks:
         what = f"this key may not ask for {target.label}" if target.task else "this key asks for tasks only"
-        return PermissionDenied(f"{what}: its tasks are {listed(tasks)}.", param="task")
+        return _denied(f"{what}: its tasks are {listed(tasks)}.", "task", target)
     policy = policies[target.policy]
     arm: Arm = "control"
     name = reason = ""
@@ -255,8 +255,14 @@ def _nobody(target: Target, filtered: Sequence[Filtered]) -> NoCandidate | Permi
     advice = dict.fromkeys(_advice(one, target.terms) for one in filtered)
     message = f"nobody can serve {target.label}: {reasons}. What helps: {', or '.join(advice)}."
     if any(one.code == "grant" for one in filtered):
-        return PermissionDenied(message, param="task" if target.task else "model")
+        return _denied(message, "task" if target.task else "model", target)
     return NoCandidate(message)
+
+
+def _denied(message: str, param: str, target: Target) -> PermissionDenied:
+    denied = PermissionDenied(message, param=param)
+    denied.asked = target.label
+    return denied
 
 
 def _advice(why: Filtered, terms: Terms) -> str:

@@ -4,7 +4,7 @@ A change is written with it or before it (`write`, or core/books/audit.py's `rec
 trail cannot be written, nothing is changed. What was changed outside (a config file) is written within a second (`soon`).
 Refusals are written within a second too, equal ones as one row with their number. However many somebody provokes, they cost
 ROWS_A_MINUTE rows and KINDS entries of memory: what is beyond waits, and is counted. Keys that the data plane refused are
-counted by address and written once a minute.
+counted by whose they are, address and what they asked for, and written once a minute.
 All text is redacted and printable before it is written: the trail never holds a key.
 """
 
@@ -84,6 +84,9 @@ class Tally:
 
     def __init__(self) -> None:
         self._counts: dict[_Kind, _Count] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts)
 
     def add(self, kind: _Kind, at_ms: int, times: int = 1) -> None:
         """Count one more. About 1 µs."""
@@ -166,9 +169,14 @@ class Trail:
         short = Actor(actor.name[:LONGEST], actor.role, actor.address[:LONGEST])
         self._refused.add(_Kind(short, action[:LONGEST], target[:LONGEST], outcome, reason), self._now_ms())
 
-    def refused_key(self, address: str, reason: str) -> None:
-        """Note that the data plane refused a key. 2 µs."""
-        self._keys.add(_Kind(Actor(address=address[:LONGEST]), "data.ask", "", "refused", reason), self._now_ms())
+    def refused_key(self, actor: Actor, reason: str, target: str = "") -> None:
+        """Note that the data plane refused a key. actor: whose it is, if that is known. target: what was asked for. 2 µs.
+
+        Models can be asked for by names without end: once half the room is taken, what was asked for is not told apart.
+        """
+        target = target[:LONGEST] if len(self._keys) < KINDS // 2 else ""
+        short = Actor(actor.name[:LONGEST], actor.role, actor.address[:LONGEST])
+        self._keys.add(_Kind(short, "data.ask", target, "refused", reason), self._now_ms())
 
     # ── life ──
 
