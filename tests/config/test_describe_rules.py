@@ -32,6 +32,9 @@ def test_rules_are_told_in_the_words_of_the_file(folder: Folder) -> None:
     ) == told["budgets.all"].value
     assert "{limit: 0.000001, period: week, " in told["budgets.user:*"].value
     assert "{requests_per_minute: 100, tokens_per_minute: 50000, budget: 10/30d}" == told["tiers.default"].value
+    gold = "tiers: {gold: {budget: {limit: 10, period: day, zone: Europe/Copenhagen}}}\n"
+    (value,) = [line.value for line in lines(folder.snapshot(gold)) if line.key == "tiers.gold"]
+    assert value.startswith("{budget: {limit: 10, period: day, zone: Europe/Copenhagen, hard: true")
     assert ("90d", "***") == (told["ledger.keep"].value, told["ledger.url"].value)
     assert "https://h/***" == told["alerts.webhook.url"].value
     assert "[a@x.dk]" == told["alerts.mail.to"].value

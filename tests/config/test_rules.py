@@ -23,8 +23,17 @@ def test_a_tier_of_the_file_replaces_the_shipped_one_whole(folder: Folder) -> No
     """What it does not say is not limited; the others stay."""
     tiers = folder.snapshot("tiers: {default: {at_once: 3}, gold: {budget: 0.5/day}}\n").tiers
     assert Tier("default", Rates(at_once=3)) == tiers["default"]
-    assert Tier("gold", Rates(), USD // 2, "day") == tiers["gold"]
+    assert Tier("gold", Rates(), Budget("tier:gold", "user", "*", USD // 2, period="day")) == tiers["gold"]
     assert SHIPPED_TIERS[1] == tiers["premium"]
+
+
+def test_a_tiers_budget_may_say_all_that_a_budget_may(folder: Folder) -> None:
+    """In whose midnights it is counted, for one."""
+    said = "{limit: 10, soft: 8, period: day, zone: Europe/Copenhagen, hard: false}"
+    budget = folder.snapshot(f"tiers: {{gold: {{budget: {said}}}}}\n").tiers["gold"].budget
+    assert Budget("tier:gold", "user", "*", 10 * USD, 8 * USD, "day", "Europe/Copenhagen", is_hard=False) == budget
+    (problem,) = folder.problems("tiers: {gold: {budget: {limit: 10, soft: 11}}}\n")
+    assert "tiers.gold.budget.soft: is not below the limit" in problem
 
 
 def test_limits(folder: Folder) -> None:

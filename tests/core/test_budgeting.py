@@ -21,7 +21,6 @@ from turnout.core.budgeting import (
     first_day,
     grant,
     reached,
-    tier_budgets,
     window,
     windows,
 )
@@ -203,7 +202,6 @@ def test_two_budgets_for_one_name_add_up():
 
 def test_a_tier_without_budget_binds_nobody():
     """Nor does one that is not there."""
-    assert () == tier_budgets(Tier("free"))
     assert [] == binding([], {"free": Tier("free")}, Who(user="anna", tier="free"))
     assert [] == binding([], {}, Who(user="anna", tier="gone"))
 

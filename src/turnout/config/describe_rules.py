@@ -41,8 +41,12 @@ def rules(snapshot: Snapshot) -> dict[str, object]:
 
 
 def _tier(tier: Tier) -> dict[str, object]:
-    nano_usd = tier.budget_nano_usd
-    return {**_rates(tier.rates), "budget": None if nano_usd is None else f"{_usd(nano_usd)}/{tier.period}"}
+    budget = tier.budget
+    if budget is None:
+        return {**_rates(tier.rates), "budget": None}
+    plain = Budget(budget.name, budget.scope, budget.match, budget.limit_nano_usd, period=budget.period)
+    told = f"{_usd(budget.limit_nano_usd)}/{budget.period}" if budget == plain else _budget(budget)
+    return {**_rates(tier.rates), "budget": told}
 
 
 def _rates(rates: Rates) -> dict[str, object]:

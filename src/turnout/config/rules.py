@@ -24,8 +24,10 @@ def tiers(draft: Draft) -> dict[str, Tier]:
     """Every tier by name."""
     built = {}
     for name, table in draft.tiers.items():
-        nano_usd, period = table.budget or (None, "30d")
-        built[name] = Tier(name, _rates(table), nano_usd, period)
+        budget = None
+        if table.budget is not None:
+            budget = _budget(draft, ("tiers", name, "budget"), f"tier:{name}", ("user", "*"), table.budget)
+        built[name] = Tier(name, _rates(table), budget)
     return built
 
 

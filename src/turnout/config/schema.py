@@ -286,12 +286,6 @@ class RatesTable(Table):
     at_once: Allowed | None = None
 
 
-class TierTable(RatesTable):
-    """What every user of a tier gets, on their own."""
-
-    budget: Spend | None = None
-
-
 class BudgetTable(Table):
     """Money for a period."""
 
@@ -303,6 +297,12 @@ class BudgetTable(Table):
     starts: Annotated[date, Leaf(amounts.day)] | None = None
     hard: Truth | None = None
     alerts: list[Annotated[float, Leaf(amounts.alert_share)] | None] | None = None
+
+
+class TierTable(RatesTable):
+    """What every user of a tier gets, on their own."""
+
+    budget: Spend | BudgetTable | None = None
 
 
 class LedgerTable(Table):

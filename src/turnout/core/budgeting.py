@@ -155,14 +155,7 @@ def binding(named: Named, tiers: Mapping[str, Tier], who: Who) -> list[Binding]:
 
 def _of_tier(tiers: Mapping[str, Tier], who: Who) -> Sequence[Budget]:
     tier = tiers.get(who.tier)
-    return () if tier is None else tier_budgets(tier)
-
-
-def tier_budgets(tier: Tier) -> Sequence[Budget]:
-    """Return the budget that each user of a tier has, if they have one."""
-    if tier.budget_nano_usd is None:
-        return ()
-    return (Budget(f"tier:{tier.name}", "user", "*", tier.budget_nano_usd, period=tier.period),)
+    return () if tier is None or tier.budget is None else (tier.budget,)
 
 
 def account(one: Binding, at: Window) -> Account:

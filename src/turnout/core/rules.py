@@ -65,12 +65,11 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Tier(msgspec.Struct, frozen=True):
-    """What every user of a tier gets, on their own. budget_nano_usd: None for no budget."""
+    """What every user of a tier gets, on their own. budget: of each of them, None for none."""
 
     name: str
     rates: Rates = Rates()
-    budget_nano_usd: int | None = None
-    period: Period = "30d"
+    budget: Budget | None = None
 
 
 class LedgerRule(msgspec.Struct, frozen=True):
@@ -119,8 +118,11 @@ NO_ALERTS = AlertRule()
 IN_SQLITE = LedgerRule()
 NO_PROMPTS = PrivacyRule()
 
-SHIPPED_TIERS: tuple[Tier, ...] = (
-    Tier("default", Rates(100, 50_000), 10 * 10**9),
-    Tier("premium", Rates(500, 200_000), 50 * 10**9),
-    Tier("enterprise", Rates(2_000, 500_000), 200 * 10**9),
+SHIPPED_TIERS: tuple[Tier, ...] = tuple(
+    Tier(name, rates, Budget(f"tier:{name}", "user", "*", dollars * 10**9, period="30d"))
+    for name, rates, dollars in (
+        ("default", Rates(100, 50_000), 10),
+        ("premium", Rates(500, 200_000), 50),
+        ("enterprise", Rates(2_000, 500_000), 200),
+    )
 )

@@ -256,7 +256,13 @@ async def test_standings_are_of_now_and_the_most_used_come_first(database):
 async def test_a_budget_for_a_name_stands_before_it_is_used(database):
     """One for each of many does not: nobody has it yet. A tier's is one of those."""
     team = Budget("team:t", "team", "t", 5, period="life")
-    told = await standing(database, team, LIFE, ALWAYS, tiers={"default": Tier("default", budget_nano_usd=5)})
+    told = await standing(
+        database,
+        team,
+        LIFE,
+        ALWAYS,
+        tiers={"default": Tier("default", budget=Budget("tier:default", "user", "*", 5, period="30d"))},
+    )
     assert [
         Standing("team:t", 0, None, "team:t", "team", "t", 5, 0, 0, "life"),
         Standing("all", START, None, "all", "all", "", 5000, 0, 0, "life"),

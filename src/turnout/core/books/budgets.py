@@ -21,7 +21,7 @@ import msgspec
 
 from turnout.core.books.entry import Charge, Entry
 from turnout.core.books.statements import Row, Sql, Steps
-from turnout.core.budgeting import Account, Granted, Room, Window, grant, tier_budgets, windows
+from turnout.core.budgeting import Account, Granted, Room, Window, grant, windows
 from turnout.core.pricing import format_usd
 from turnout.core.rules import Budget, Tier
 
@@ -296,7 +296,8 @@ def standings(budgets: Sequence[Budget], tiers: Mapping[str, Tier], wall: float,
     """Return how budgets stand in their periods of now, the most used first, at most `most`; one that is for a name, or for
     everybody, also before it was used. Changes nothing. Limits are those of now, whatever they were when money was taken.
     """
-    rules = {one.name: one for one in (*budgets, *(one for tier in tiers.values() for one in tier_budgets(tier)))}
+    of_tiers = (tier.budget for tier in tiers.values() if tier.budget is not None)
+    rules = {one.name: one for one in (*budgets, *of_tiers)}
     now = windows(rules.values(), wall)
     instant = int(wall)
     rows = yield Sql(_STANDING, (instant, instant, instant, most))
