@@ -160,6 +160,40 @@ async def test_a_missing_library_says_what_to_install_and_moves_nothing(database
     assert 5 == len(await left(database))
 
 
+async def ended(database, count, days):
+    """So many budgets' periods of a day that ended that long ago."""
+
+    def steps():
+        for number in range(count):
+            end = AT_MS // 1000 - days * DAY_S
+            yield Sql(
+                "INSERT INTO budget_period (budget, starts_at, ends_at, rule, scope, who, limit_nano_usd, spent_nano_usd,"
+                " seeded_nano_usd, recalls, is_open) VALUES (?, ?, ?, '', '', '', 1, 0, 0, 0, 1)",
+                (f"b{number}/{days}", end - DAY_S, end),
+            )
+
+    await database.write(steps)
+
+
+async def test_periods_of_budgets_leave_once_their_entries_have_and_only_where_entries_do(database, tmp_path):
+    """In batches; where everything is kept for ever, so are they."""
+    await ended(database, BATCH + 1, 40)
+    await ended(database, 3, 30)
+    await fill(database, 5, 5)
+    ours = Archiving(tmp_path, database, At(), KEEP)
+    assert (0, 5, 0, BATCH + 1, 0) == (
+        await ours.drop_periods(),
+        await ours.archive(),
+        await Archiving(tmp_path, database, At(), LedgerRule()).drop_periods(),
+        await ours.drop_periods(),
+        await ours.drop_periods(),
+    )
+    assert [(3,)] == [
+        tuple(row) for row in await database.read(lambda: (yield Sql("SELECT count(*) FROM budget_period")))
+    ]
+    assert (await database.read(verify)).is_whole
+
+
 class Refusing:
     """Books that are away the first time."""
 
@@ -181,10 +215,12 @@ async def test_it_looks_again_and_again_and_says_what_fails(database, tmp_path, 
     """The first look fails, the next moves everything."""
     caplog.set_level(logging.INFO, "turnout")
     await fill(database, 5, 0)
+    await ended(database, 1, 40)
     ours = Archiving(tmp_path, Refusing(database), At(), KEEP, looks_s=(0.0, 0.01))
     ours.start()
     async with asyncio.timeout(10):
-        while "moved 5 old entries" not in caplog.text:
+        while "forgot 1 periods of budgets" not in caplog.text:
             await asyncio.sleep(0.01)
     await ours.stop()
+    assert "moved 5 old entries" in caplog.text
     assert "stay in the books until the next hour: away" in caplog.text

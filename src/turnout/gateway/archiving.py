@@ -4,7 +4,8 @@ A file is whole and on the disk before the first of its entries is deleted, and 
 (`ledger-FIRST-LAST.csv.gz`, numbers of the table): after a kill in between, what a file already holds is only deleted. Where
 two gateways do this at once for the same PostgreSQL, both have files, and an entry may be in either or in both: its
 attempt_id tells. Entries are read and deleted by so many that nobody waits longer than 50 ms for it, with pauses.
-Sums by hour stay in the books, so `turnout usage` knows the past without its entries. Source: RELIABILITY T82.
+Sums by hour stay in the books, so `turnout usage` knows the past without its entries; what budgets spent in periods that are
+wholly archived does not. Source: RELIABILITY T82.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from turnout.core.books.archive import drop, first, page
+from turnout.core.books.archive import drop, drop_periods, first, page
 from turnout.core.books.ledger import COLUMNS
 from turnout.core.books.statements import Row
 from turnout.core.rules import LedgerRule
@@ -100,12 +101,12 @@ class Archiving:
             await asyncio.sleep(delay_s)
             delay_s = again_s
             try:
-                moved = await self.archive()
+                if moved := await self.archive():
+                    _log.info("moved %d old entries of the ledger into %s", moved, self.folder)
+                if dropped := await self.drop_periods():
+                    _log.info("forgot %d periods of budgets whose entries are archived", dropped)
             except (StoreError, ConfigError, OSError) as error:
                 _log.error("old entries stay in the books until the next hour: %s", error)
-            else:
-                if moved:
-                    _log.info("moved %d old entries of the ledger into %s", moved, self.folder)
 
     async def archive(self) -> int:
         """Move everything that is old now; return how many entries. Raises StoreError, ConfigError, OSError."""
@@ -119,6 +120,14 @@ class Archiving:
                 last = await self._write_file(seq, before_ms)
             moved += await self._drop(last)
         return moved
+
+    async def drop_periods(self) -> int:
+        """Forget what budgets spent in periods that ended before the archive does; return how many. Raises StoreError."""
+        wall, dropped = int(self._clock.wall()), 0
+        while self._rule.keep_days and (taken := await self._database.write(lambda: drop_periods(wall, BATCH))):
+            dropped += taken
+            await asyncio.sleep(PAUSE_S)
+        return dropped
 
     def _archived_until(self, seq: int) -> int | None:
         """Return the last entry of the file that already holds this one."""

@@ -4,6 +4,8 @@ What leaves is always the beginning of the table: the first entries, up to the f
 beginning of every writer's chain too, and a mark a writer (`entry_archived`) says where what is left of it goes on; the
 sums by hour stay. An entry is deleted in the transaction that moves the marks over it, and never without (a trigger refuses
 it otherwise). In batches, since a transaction holds up all others while it lasts.
+What a budget spent in a period leaves once the archive is past that period's end: until then the ledger can be compared with
+it (core/books/verifying.py). Where entries are kept for ever so are periods: there are never more of them than entries.
 """
 
 from __future__ import annotations
@@ -28,6 +30,19 @@ ON CONFLICT (writer) DO UPDATE SET entries = excluded.entries, chain = excluded.
 YOUNGEST: Final = "SELECT coalesce(max(last_at_ms), 0) FROM entry_archived"
 
 DELETE: Final = "DELETE FROM entry WHERE seq <= ?"
+
+
+DROP_PERIODS: Final = """
+DELETE FROM budget_period WHERE (budget, starts_at) IN (
+    SELECT budget, starts_at FROM budget_period
+    WHERE ends_at <= ? AND ends_at + 2 * (ends_at - starts_at) <= ? AND NOT EXISTS (
+        SELECT 1 FROM lease WHERE lease.budget = budget_period.budget AND lease.starts_at = budget_period.starts_at
+    )
+    ORDER BY ends_at LIMIT ?
+) RETURNING budget
+"""
+"""Twice its own length after its end a period is not the one before that of now, however short February was. What is for
+life has no end, nor has what was never opened."""
 
 
 def first(before_ms: int) -> Steps[int | None]:
@@ -67,3 +82,12 @@ def drop(until: int, count: int) -> Steps[int]:
         yield Sql(MARK, (writer, number, chain, last_at))
     yield Sql(DELETE, (last,))
     return len(leaving)
+
+
+def drop_periods(wall: int, count: int) -> Steps[int]:
+    """Take out periods of budgets that ended before the youngest archived entry, at most `count`; return how many.
+
+    wall: Unix seconds. Never one that has not ended, nor the one before it, nor one that somebody holds a lease of. 10 µs each.
+    """
+    ((youngest,),) = yield Sql(YOUNGEST)
+    return len((yield Sql(DROP_PERIODS, (cast("int", youngest) // 1000, wall, count))))
