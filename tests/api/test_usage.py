@@ -34,8 +34,24 @@ async def test_what_was_used(admin):
     assert ["day"] == (await admin.get("/admin/usage")).json()["by"]
 
 
+async def test_what_a_session_came_to(admin):
+    """Told apart, or one alone."""
+    asked = {"by": "session", "from": "2025-11-01", "to": "2025-11-30"}
+    for query, sessions in (({}, ["s1"]), ({"session": "s1"}, ["s1"]), ({"session": "s2"}, [])):
+        told = (await admin.get("/admin/usage", params={**asked, **query})).json()
+        assert sessions == [line["session"] for line in told["lines"]]
+
+
 @pytest.mark.parametrize(
-    ("query", "param"), [("by=colour", "by"), ("from=x", "from"), ("zone=Mars", "zone"), ("colour=red", "colour")]
+    ("query", "param"),
+    [
+        ("by=colour", "by"),
+        ("from=x", "from"),
+        ("from=32d&session=s1", "from"),
+        ("from=32d&by=session", "from"),
+        ("zone=Mars", "zone"),
+        ("colour=red", "colour"),
+    ],
 )
 async def test_what_cannot_be_meant_is_a_400(admin, query, param):
     """That names the parameter."""

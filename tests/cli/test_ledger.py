@@ -62,6 +62,14 @@ def told(capsys, *arguments, code=0):
 # ── list ──
 
 
+def test_it_lists_a_session(capsys, written):
+    """And no other's."""
+    in_books(None, lambda _l, database: database.write(lambda: append("w1", [entry("req_c-1", session="chat-7")])))
+    assert ["req_c-1"] == [one["attempt_id"] for one in told(capsys, "list", "--session", "chat-7")["entries"]]
+    assert 3 == len(told(capsys, "list", "--session", "s1")["entries"])
+    assert "No entry of the ledger is about that." in said(capsys, "list", "--session", "chat-8")
+
+
 def test_it_lists_entries_the_newest_first(capsys, written):
     """With what they cost, and for whom."""
     head, *rows = said(capsys, "list").splitlines()

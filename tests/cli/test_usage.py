@@ -14,6 +14,7 @@ from turnout.cli import run
 from turnout.cli.opened import in_books
 from turnout.core.books.entry import Entry
 from turnout.core.books.ledger import append
+from turnout.core.books.statements import Sql
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ONE = Entry(
@@ -63,6 +64,31 @@ def test_a_table_with_its_total(booked, capsys):
         "total 3 1 30,000 1,500 6,000 6 ~$1.75",
         "1 calls had no known price and are in no sum: `turnout prices check`.",
     ] == lines
+
+
+def test_what_a_session_came_to(booked, capsys):
+    """By itself or told apart; for more days than can be read it is an error that says so."""
+    lines = said(capsys, "usage", "--session", "s1", "--by", "session", *NOVEMBER).splitlines()
+    assert ["session", "s1", "total"] == [line.split()[0] for line in lines[:3]]
+    assert "3" == lines[1].split()[1]
+    assert "Nothing was used" in said(capsys, "usage", "--session", "s2", *NOVEMBER)
+    assert "s1" in said(capsys, "usage", "--only", "session=s1", "--by", "session", *NOVEMBER)
+    for wanted in (("--session", "s1"), ("--by", "session")):
+        refused = said(capsys, "usage", *wanted, "--from", "2026-09-01", "--to", "2026-11-30", code=2)
+        assert "longer than 31 days" in " ".join(refused.split())
+
+
+def test_entries_that_are_in_the_archive_are_told_to_be_missing(booked, capsys):
+    """Where sessions are asked for: the sums by hour stay."""
+
+    def archived():
+        text = "INSERT INTO entry_archived (writer, entries, chain, last_at_ms) VALUES (?, ?, ?, ?)"
+        yield Sql(text, ("w", 1, b"", ONE.at_ms))
+
+    in_books(None, lambda _loaded, database: database.write(archived))
+    told = "Entries up to 2026-11-20T12:00:00Z may be in the archive: those are not counted."
+    assert told in said(capsys, "usage", "--by", "session", *NOVEMBER)
+    assert told not in said(capsys, "usage", "--by", "user", *NOVEMBER)
 
 
 def test_the_same_as_json_and_csv(booked, capsys):

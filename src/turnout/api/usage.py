@@ -7,11 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from turnout.api.desk import admit, query_of, told
-from turnout.core.books.usage import NAMES, asked, report_told, usage
+from turnout.core.books.usage import ALL_NAMES, asked, report_told, usage
 from turnout.errors import InvalidRequest
 from turnout.gateway.service import Service
 
-QUERY = ("by", "from", "to", "zone", *NAMES)
+QUERY = ("by", "from", "to", "zone", *ALL_NAMES)
 
 
 class UsageDesk:
@@ -21,10 +21,13 @@ class UsageDesk:
         self._service = service
 
     async def usage(self, request: Request) -> Response:
-        """GET /admin/usage: ?by=day,user&from=2026-11-01&to=2026-11-30&zone=Europe/Copenhagen, and ?user=anna for hers alone."""
+        """GET /admin/usage: ?by=day,user&from=2026-11-01&to=2026-11-30&zone=Europe/Copenhagen, and ?user=anna for hers alone.
+
+        ?session=S and ?by=session read the entries: they cost more, and take 31 days at most.
+        """
         admit(self._service, request, "viewer")
         said = query_of(request, *QUERY)
-        only = {name: said.get(name, "") for name in NAMES}
+        only = {name: said.get(name, "") for name in ALL_NAMES}
         try:
             by, since, until, zone = (said.get(name, "") for name in ("by", "from", "to", "zone"))
             wanted = asked(by, since, until, zone, only, self._service.clock.wall())

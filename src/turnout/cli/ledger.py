@@ -22,7 +22,8 @@ from turnout.cli.tables import print_table
 from turnout.config.load import Loaded
 from turnout.core.books import audit
 from turnout.core.books.entry import Entry
-from turnout.core.books.ledger import Amounts, Wanted, correct, latest
+from turnout.core.books.ledger import Amounts, Wanted, correct
+from turnout.core.books.sessions import latest_of
 from turnout.core.books.statements import Sql, Steps
 from turnout.core.books.verifying import Verdict, verify
 from turnout.core.pricing import LIMIT_NANO_USD, NANO_PER_USD, format_usd
@@ -47,6 +48,7 @@ def ledger() -> None:
 @click.option("--request", default="", help="Only of this request: its x-request-id.")
 @click.option("--key", default="", help="Only of this key: its id, `k_…`.")
 @click.option("--user", default="", help="Only of this user.")
+@click.option("--session", default="", help="Only of this session: the x-turnout-session of its requests.")
 @click.option("--task", default="", help="Only for this task.")
 @click.option("--model", default="", help="Only by this model.")
 @click.option("--outcome", default="", help="Only those that ended so: `ok`, an error's code, `orphaned`, `corrected`.")
@@ -59,6 +61,7 @@ def list_(  # one parameter an option
     request: str,
     key: str,
     user: str,
+    session: str,
     task: str,
     model: str,
     outcome: str,
@@ -73,7 +76,7 @@ def list_(  # one parameter an option
     wanted = Wanted(request_id=request, key_id=key, user=user, task=task, model=model, outcome=outcome, **times)
 
     def read(_loaded: object, database: Database) -> Awaitable[list[Entry]]:
-        return database.read(lambda: latest(wanted, count))
+        return database.read(lambda: latest_of(session, wanted, count))
 
     entries = in_books(path, read)
     if as_json:

@@ -22,7 +22,7 @@ from turnout.cli.tables import print_table
 from turnout.config.amounts import day
 from turnout.config.load import Loaded
 from turnout.config.prices import price_list
-from turnout.core.books.usage import BY, NAMES, Report, Sums, Wanted, asked, between, report_told
+from turnout.core.books.usage import ALL_NAMES, BY, Report, Sums, Wanted, asked, between, report_told
 from turnout.core.books.usage import usage as usage_of
 from turnout.core.pricing import format_usd
 from turnout.core.reconciling import Difference, Export, compare, plain_name, read_export
@@ -47,21 +47,33 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--only", multiple=True, metavar="NAME=VALUE", help="Only this: user=anna, task=chat; more than once for more."
 )
+@click.option("--session", default="", help="Only this session; 31 days at most, as it reads every entry of the time.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @_json
 @_config
 def usage(
-    by: str, since: str, until: str, zone: str, only: Sequence[str], as_csv: bool, as_json: bool, path: Path | None
+    by: str,
+    since: str,
+    until: str,
+    zone: str,
+    only: Sequence[str],
+    session: str,
+    as_csv: bool,
+    as_json: bool,
+    path: Path | None,
 ) -> None:
     """Show what was used and what it cost: calls of vendors, tokens, dollars.
 
     Every call counts, also one that failed or was made again elsewhere. A cost with ~ is in part made from estimated
     tokens, because the vendor did not say (a stream that was cut off).
+
+    Sums are kept by the hour, but not by session: --session and --by session read every entry of the time instead. That costs
+    more (a million entries take some seconds), goes back 31 days at most, and leaves out what is archived.
     """
     if as_csv and as_json:
         raise click.UsageError("Choose one of --csv and --json.")
     try:
-        wanted = asked(by, since, until, zone, _only(only), SystemClock().wall())
+        wanted = asked(by, since, until, zone, _only(only, session), SystemClock().wall())
     except ValueError as error:
         name, _, what = str(error).partition(": ")
         raise click.BadParameter(what, param_hint=f"--{name}") from None
@@ -125,12 +137,12 @@ def reconcile(
     return int(is_off)
 
 
-def _only(written: Sequence[str]) -> dict[str, str]:
-    only = {}
+def _only(written: Sequence[str], session: str) -> dict[str, str]:
+    only = {"session": session} if session else {}
     for one in written:
         name, equals, value = one.partition("=")
-        if not equals or not value or name.replace("-", "_") not in NAMES:
-            raise click.BadParameter(f"write NAME=VALUE with one of {', '.join(NAMES)}", param_hint="--only")
+        if not equals or not value or name.replace("-", "_") not in ALL_NAMES:
+            raise click.BadParameter(f"write NAME=VALUE with one of {', '.join(ALL_NAMES)}", param_hint="--only")
         only[name.replace("-", "_")] = value
     return only
 
@@ -155,6 +167,8 @@ def _print_report(wanted: Wanted, report: Report) -> None:
         click.echo(
             f"More than {len(report.lines):,} lines: the dearest are shown, the total counts all. Narrow it: --only."
         )
+    if report.archived_until_s:
+        click.echo(f"Entries up to {_instant(report.archived_until_s)} may be in the archive: those are not counted.")
     if report.total.unpriced:
         click.echo(f"{report.total.unpriced:,} calls had no known price and are in no sum: `turnout prices check`.")
 

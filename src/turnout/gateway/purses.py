@@ -328,7 +328,10 @@ def head_of(purse: Purse, unused_nano_usd: int = 0) -> Head:
             (b"x-turnout-budget-limit", _usd(account.limit_nano_usd)),
             *(((b"x-turnout-budget-reset", b"%d" % account.ends_at),) if account.ends_at is not None else ()),
         )
-    return (*fixed, (b"x-turnout-budget-remaining", _usd(max(0, purse.room_nano_usd + purse.free_nano_usd + unused_nano_usd))))
+    return (
+        *fixed,
+        (b"x-turnout-budget-remaining", _usd(max(0, purse.room_nano_usd + purse.free_nano_usd + unused_nano_usd))),
+    )
 
 
 def _usd(nano_usd: int) -> bytes:

@@ -1,7 +1,8 @@
 """Tells what was used and what it cost, by day, key, user, task, model and so on, from the hourly sums of the ledger.
 
 One statement serves every choice of names: what is not asked for is blank in it. A day is that of a time zone, and is
-made of the hours that begin in it. Corrections count in the hour in which they were made.
+made of the hours that begin in it. Corrections count in the hour in which they were made. Sessions are in no sums: where they
+are asked for, the entries themselves are read (core/books/sessions.py).
 Cost: O(sums of the time asked for), about 1.5 µs each where names are told apart and 0.5 µs where days alone are: a month of
 a hundred sorts of traffic, 72,000 sums, takes a tenth of a second.
 """
@@ -16,6 +17,7 @@ from typing import Final, cast
 import msgspec
 
 from turnout.core import vendor_day
+from turnout.core.books import sessions
 from turnout.core.books.statements import Sql, Steps
 from turnout.core.names import nearest
 from turnout.core.pricing import format_usd
@@ -23,7 +25,10 @@ from turnout.core.pricing import format_usd
 NAMES: Final = ("key", "user", "workspace", "team", "task", "model", "provider", "vendor_model", "arm")
 """What sums are kept by, in the order of the statements below."""
 
-BY: Final = ("day", *NAMES)
+ALL_NAMES: Final = (*NAMES, "session")
+"""And what the entries can be told apart by besides."""
+
+BY: Final = ("day", *ALL_NAMES)
 
 USUAL_DAYS: Final = 30
 
@@ -91,6 +96,11 @@ class Wanted(msgspec.Struct, frozen=True):
     zone: str = "UTC"
     only: Mapping[str, str] = {}
 
+    @property
+    def is_of_sessions(self) -> bool:
+        """Whether sessions are told apart, or one alone counts: then the entries are read."""
+        return "session" in self.by or bool(self.only.get("session"))
+
 
 class Sums(msgspec.Struct, frozen=True):
     """attempts: calls of a vendor, those that failed included. inexact: whose tokens are not the vendor's own count.
@@ -119,11 +129,15 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """lines: by day, then the dearest first. total: of everything that is wanted, also where `is_cut`: there were more lines."""
+    """lines: by day, then the dearest first. total: of everything that is wanted, also where `is_cut`: there were more lines.
+
+    archived_until_s: where entries were read, Unix seconds up to which they may be in the archive and not counted; else 0.
+    """
 
     lines: tuple[Line, ...]
     total: Sums
     is_cut: bool = False
+    archived_until_s: int = 0
 
 
 def asked(by: str, since: str, until: str, zone: str, only: Mapping[str, str], wall: float) -> Wanted:
@@ -152,7 +166,11 @@ def asked(by: str, since: str, until: str, zone: str, only: Mapping[str, str], w
         raise ValueError(f"from: {first} is after {last}, where it ends")
     if (last - first).days >= MOST_DAYS:
         raise ValueError(f"from: {first} to {last} is longer than {MOST_DAYS:,} days")
-    return Wanted(names, first, last, zone or "UTC", {name: value for name, value in only.items() if value})
+    wanted = Wanted(names, first, last, zone or "UTC", {name: value for name, value in only.items() if value})
+    if wanted.is_of_sessions and (last - first).days >= sessions.MOST_DAYS:
+        most = f"longer than {sessions.MOST_DAYS} days, and sessions are told from single entries"
+        raise ValueError(f"from: {first} to {last} is {most}: ask for less at a time")
+    return wanted
 
 
 def spans(wanted: Wanted) -> list[Span]:
@@ -164,6 +182,8 @@ def spans(wanted: Wanted) -> list[Span]:
 
 def usage(wanted: Wanted, count: int = MOST_LINES) -> Steps[Report]:
     """Return what was used. count: lines at most."""
+    if wanted.is_of_sessions:
+        return (yield from _of_sessions(wanted, count))
     lines: list[Line] = []
     flags = tuple(int(name in wanted.by) for name in NAMES)
     filters = tuple(wanted.only.get(name, "") for name in NAMES for _ in range(2))
@@ -179,15 +199,40 @@ def usage(wanted: Wanted, count: int = MOST_LINES) -> Steps[Report]:
             if any(row):
                 lines.append(Line({"day": span.day}, Sums(*cast("Sequence[int]", row))))
     if len(lines) <= count:
-        total = [sum(amounts) for amounts in zip(*(msgspec.structs.astuple(one.sums) for one in lines), strict=True)]
-        return Report(tuple(lines), Sums(*total))
+        return Report(tuple(lines), _total(lines))
     (row,) = yield Sql(TOTAL, (days[0].start_s, days[-1].end_s, *filters))
     return Report(tuple(lines[:count]), Sums(*cast("Sequence[int]", row)), is_cut=True)
 
 
+def _of_sessions(wanted: Wanted, count: int) -> Steps[Report]:
+    """The same from the entries."""
+    lines: list[Line] = []
+    flags = tuple(int(name in wanted.by) for name in ALL_NAMES)
+    filters = tuple(wanted.only.get(name, "") for name in ALL_NAMES for _ in range(2))
+    days = spans(wanted)
+    for span in days:
+        limit = count + 1 - len(lines)
+        rows = yield Sql(sessions.GROUPED, (*flags, *sessions.hours_ms(span.start_s, span.end_s), *filters, limit))
+        lines += [_line(wanted, span, cast("Sequence[str | int]", row), ALL_NAMES) for row in rows]
+        if len(lines) > count:
+            break
+    total, is_cut = _total(lines), len(lines) > count
+    if is_cut:
+        all_ms = sessions.hours_ms(days[0].start_s, days[-1].end_s)
+        (row,) = yield Sql(sessions.GROUPED, (*(0 for _ in ALL_NAMES), *all_ms, *filters, 1))
+        total = Sums(*cast("Sequence[int]", row[len(ALL_NAMES) :]))
+    until_s = yield from sessions.archived_until()
+    archived_until_s = until_s if until_s > days[0].start_s else 0
+    return Report(tuple(lines[:count]), total, is_cut, archived_until_s)
+
+
+def _total(lines: Sequence[Line]) -> Sums:
+    return Sums(*(sum(amounts) for amounts in zip(*(msgspec.structs.astuple(one.sums) for one in lines), strict=True)))
+
+
 def report_told(wanted: Wanted, report: Report) -> dict[str, object]:
     """Return a report ready for JSON: each line's names and amounts side by side, money as nano-dollars and as dollars."""
-    return {
+    told: dict[str, object] = {
         "from": wanted.first.isoformat(),
         "to": wanted.last.isoformat(),
         "zone": wanted.zone,
@@ -196,6 +241,9 @@ def report_told(wanted: Wanted, report: Report) -> dict[str, object]:
         "total": _sums_told(report.total),
         "cut": report.is_cut,
     }
+    if report.archived_until_s:
+        told["archived_until_s"] = report.archived_until_s
+    return told
 
 
 def _sums_told(sums: Sums) -> dict[str, object]:
@@ -211,9 +259,9 @@ def between(start_s: int, end_s: int, provider: str) -> Steps[dict[str, Sums]]:
     return {str(row[at]): Sums(*cast("Sequence[int]", row[len(NAMES) :])) for row in rows}
 
 
-def _line(wanted: Wanted, span: Span, row: Sequence[str | int]) -> Line:
-    values = {"day": span.day, **{name: str(value) for name, value in zip(NAMES, row, strict=False)}}
-    return Line({name: values[name] for name in wanted.by}, Sums(*cast("Sequence[int]", row[len(NAMES) :])))
+def _line(wanted: Wanted, span: Span, row: Sequence[str | int], names: Sequence[str] = NAMES) -> Line:
+    values = {"day": span.day, **{name: str(value) for name, value in zip(names, row, strict=False)}}
+    return Line({name: values[name] for name in wanted.by}, Sums(*cast("Sequence[int]", row[len(names) :])))
 
 
 def _days(wanted: Wanted) -> Iterator[Span]:
