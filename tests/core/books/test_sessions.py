@@ -1,31 +1,24 @@
-"""core/books/sessions.py: what was used by session, from the entries, over each database that we have."""
+"""core/books/sessions.py: entries of a session, and which of them there still are, over each database that we have."""
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 
-import msgspec
 import pytest
 
 from tests.entries import AT_MS, entry
 from turnout.core.books import sessions
-from turnout.core.books.ledger import Amounts, append, correct
-from turnout.core.books.ledger import Wanted as Listed
+from turnout.core.books.ledger import Wanted, append
 from turnout.core.books.statements import Sql
-from turnout.core.books.usage import NAMES, Sums, Wanted, asked, report_told, usage
-
-DAY_MS = 86_400_000
-DAY = date(2026, 11, 18)
-"""Of AT_MS."""
+from turnout.core.books.usage import NAMES
 
 BOOKED = [
     entry("a-1"),
     entry("a-2", outcome="upstream_fault", cost_nano_usd=None),
     entry("b-1", session="s2", user="bo", basis="estimated", cost_nano_usd=5_000_000),
-    entry("c-1", session="", at_ms=AT_MS + DAY_MS),
-    entry("d-1", at_ms=AT_MS + 2 * DAY_MS, cost_nano_usd=7),
+    entry("c-1", session="", at_ms=AT_MS + 1),
+    entry("d-1", at_ms=AT_MS + 2, cost_nano_usd=7),
 ]
-BY_SESSION = Wanted(("session",), DAY, date(2026, 11, 30))
 
 
 @pytest.fixture
@@ -35,95 +28,11 @@ async def booked(database):
     return database
 
 
-async def test_sums_by_session_the_dearest_first(booked):
-    """As the sums by hour have them, with every amount; a request without a session is one of none."""
-    report = await booked.read(lambda: usage(BY_SESSION))
-    assert [
-        ({"session": "s2"}, Sums(1, 0, 1, 0, 100, 20, 10, 5, 3, 5_000_000, 5_000_000)),
-        ({"session": "s1"}, Sums(3, 1, 0, 1, 300, 60, 30, 15, 9, 1_000_007, 0)),
-        ({"session": ""}, Sums(1, 0, 0, 0, 100, 20, 10, 5, 3, 1_000_000, 0)),
-    ] == [(line.names, line.sums) for line in report.lines]
-    assert (5, 0) == (report.total.attempts, report.archived_until_s)
-    by_hours = await booked.read(lambda: usage(msgspec.structs.replace(BY_SESSION, by=("user",))))
-    assert by_hours.total == report.total
-
-
-async def test_one_session_by_other_names(booked):
-    """Days, users, all at once: what is told of it is what the sums would say if they knew it."""
-    of_one = msgspec.structs.replace(BY_SESSION, by=("day", *NAMES), only={"session": "s1", "user": "anna"})
-    report = await booked.read(lambda: usage(of_one))
-    assert ["2026-11-18", "2026-11-20"] == [line.names["day"] for line in report.lines]
-    assert {"anna"} == {line.names["user"] for line in report.lines}
-    assert (3, 1_000_007) == (report.total.attempts, report.total.cost_nano_usd)
-    nobody = msgspec.structs.replace(BY_SESSION, by=("day",), only={"session": "s' OR 1=1 --"})
-    report = await booked.read(lambda: usage(nobody))
-    assert ((), Sums()) == (report.lines, report.total)
-
-
-@pytest.mark.parametrize("by", [("session",), ("day", "session")])
-async def test_lines_that_are_too_many_are_cut(booked, by):
-    """The total counts them all."""
-    report = await booked.read(lambda: usage(msgspec.structs.replace(BY_SESSION, by=by), 1))
-    assert (1, 5, True) == (len(report.lines), report.total.attempts, report.is_cut)
-
-
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Asia/Kathmandu"])
-async def test_a_day_is_made_of_the_hours_that_begin_in_it(booked, zone):
-    """As in every other report, also where midnight is at half past: both say the same of each day."""
-    edges = [entry(f"e{minute}-1", at_ms=AT_MS + minute * 60_000) for minute in range(0, 24 * 60, 11)]
-    await booked.write(lambda: append("w", edges))
-    by_day = Wanted(("day",), DAY, date(2026, 11, 25), zone)
-    sums = await booked.read(lambda: usage(by_day))
-    read = await booked.read(lambda: usage(msgspec.structs.replace(by_day, by=("day", "session"))))
-    told: dict[str, int] = {}
-    for line in read.lines:
-        told[line.names["day"]] = told.get(line.names["day"], 0) + line.sums.attempts
-    assert {line.names["day"]: line.sums.attempts for line in sums.lines} == told
-
-
-async def test_a_correction_is_of_its_attempts_session(booked):
-    """With its difference, and without being an attempt."""
-    await booked.write(lambda: correct("a-1", Amounts(cost_nano_usd=400), AT_MS + 3 * DAY_MS))
-    day = msgspec.structs.replace(BY_SESSION, first=date(2026, 11, 21), last=date(2026, 11, 21))
-    report = await booked.read(lambda: usage(day))
-    assert [({"session": "s1"}, Sums(cost_nano_usd=-999_600))] == [(line.names, line.sums) for line in report.lines]
-
-
-async def test_that_entries_are_in_the_archive_is_told_where_it_matters(booked):
-    """Not of time after it."""
-
-    def archived():
-        yield Sql(
-            "INSERT INTO entry_archived (writer, entries, chain, last_at_ms) VALUES (?, ?, ?, ?)",
-            ("w", 1, b"", AT_MS + 1),
-        )
-
-    await booked.write(archived)
-    report = await booked.read(lambda: usage(BY_SESSION))
-    assert AT_MS // 1000 + 1 == report.archived_until_s
-    assert report.archived_until_s == report_told(BY_SESSION, report)["archived_until_s"]
-    later = msgspec.structs.replace(BY_SESSION, first=date(2026, 11, 19))
-    report = await booked.read(lambda: usage(later))
-    assert (0, False) == (report.archived_until_s, "archived_until_s" in report_told(later, report))
-
-
-def test_more_days_than_can_be_read_are_refused():
-    """Whichever way sessions are asked for; what the sums answer may take longer."""
-    wall = AT_MS / 1000
-    assert asked("session", "31d", "", "", {}, wall).is_of_sessions
-    for by, only in (("session", {}), ("user", {"session": "s1"})):
-        with pytest.raises(
-            ValueError, match=r"from: .* is longer than 31 days, and sessions are told from single entries"
-        ):
-            asked(by, "32d", "", "", only, wall)
-    assert not asked("user", "32d", "", "", {"session": ""}, wall).is_of_sessions
-
-
 async def test_entries_of_a_session_are_listed(booked):
     """The newest first, narrowed further by what else is wanted; of any where none is named."""
 
     async def listed(session, count=10, **wanted):
-        found = await booked.read(lambda: sessions.latest_of(session, Listed(**wanted), count))
+        found = await booked.read(lambda: sessions.latest_of(session, Wanted(**wanted), count))
         return [one.attempt_id for one in found]
 
     assert ["d-1", "a-2", "a-1"] == await listed("s1")
@@ -131,3 +40,38 @@ async def test_entries_of_a_session_are_listed(booked):
     assert ["a-2"] == await listed("s1", outcome="upstream_fault")
     assert [] == await listed("s2", user="anna")
     assert ["d-1", "c-1", "b-1", "a-2", "a-1"] == await listed("")
+
+
+async def test_sums_are_those_of_the_entries(booked):
+    """By session alone, the dearest first: calls, those that failed, are estimated and unpriced, then tokens and costs."""
+    flags = (*(0 for _ in NAMES), 1)
+    filters = ("",) * 2 * len(flags)
+
+    def sums():
+        return (yield Sql(sessions.GROUPED, (*flags, AT_MS, AT_MS + 10, *filters, 10)))
+
+    rows = [tuple(row)[len(NAMES) :] for row in await booked.read(sums)]
+    assert [
+        ("s2", 1, 0, 1, 0, 100, 20, 10, 5, 3, 5_000_000, 5_000_000),
+        ("s1", 3, 1, 0, 1, 300, 60, 30, 15, 9, 1_000_007, 0),
+        ("", 1, 0, 0, 0, 100, 20, 10, 5, 3, 1_000_000, 0),
+    ] == rows
+
+
+def test_the_hours_that_begin_in_a_stretch():
+    """Its first may be cut off at half past, its last may reach beyond."""
+    at = int(datetime(2026, 11, 20, 18, 30, tzinfo=UTC).timestamp())
+    assert ((at + 1800) * 1000, (at + 5400) * 1000) == sessions.hours_ms(at, at + 3600)
+    assert ((at + 1800) * 1000, (at + 5400) * 1000) == sessions.hours_ms(at + 1800, at + 5400)
+
+
+async def test_until_when_entries_may_be_gone(booked):
+    """In whole seconds; 0 while nothing is archived."""
+    assert 0 == await booked.read(sessions.archived_until)
+
+    def archived():
+        text = "INSERT INTO entry_archived (writer, entries, chain, last_at_ms) VALUES (?, ?, ?, ?)"
+        yield Sql(text, ("w", 1, b"", AT_MS + 1))
+
+    await booked.write(archived)
+    assert AT_MS // 1000 + 1 == await booked.read(sessions.archived_until)
