@@ -17,6 +17,7 @@ from starlette.routing import Route
 from turnout.api.audit import audit_routes
 from turnout.api.budgets import budget_routes
 from turnout.api.desk import admit, changing, query_of, read_body, told
+from turnout.api.limits import limit_routes
 from turnout.api.people import people_routes
 from turnout.api.prompts import prompt_routes
 from turnout.api.render import error_body, error_headers
@@ -203,6 +204,7 @@ def admin_app(service: Service) -> Starlette:
             *people_routes(service),
             *usage_routes(service),
             *budget_routes(service),
+            *limit_routes(service),
             *prompt_routes(service),
             *audit_routes(service),
             *secret_routes(service),

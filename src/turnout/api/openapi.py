@@ -17,6 +17,7 @@ from turnout.api.admin import WhatIf
 from turnout.api.key_forms import AdminForm, GivenForm, KeyChange, KeyForm, Rotation, UserForm, WorkspaceForm
 from turnout.api.schemas import REF, SCHEMAS, Json
 from turnout.api.secrets import SetKey
+from turnout.core.limit_view import LimitView
 from turnout.core.quota_view import QuotaView
 from turnout.core.trace import Trace
 from turnout.gateway.cache import CacheStats
@@ -137,6 +138,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(("/admin/admins/{name}/rotate",), "post", "rotateAdmin", "Make another key for them.", "AdminMade", "Rotation", _ABOUT_PEOPLE),
     Route(("/admin/budgets",), "get", "budgets", "Tell how budgets stand in their present periods.", "Budgets", "", (400, 503), query=("most",)),
     Route(("/admin/alerts",), "get", "alerts", "Tell which budgets reached which mark, and who was told.", "Alerts", "", (400, 503), query=("most",)),
+    Route(("/admin/limits",), "get", "limits", "Tell where the limits of callers stand.", "Limits"),
     Route(
         ("/admin/audit",), "get", "audit", "Tell who changed or tried what.", "AuditRows", "", (400, 503),
         query=("who", "what", "of", "outcome", "since_ms", "count", "below")
@@ -178,6 +180,7 @@ def describe() -> bytes:
             WhatIf,
             SetKey,
             QuotaView,
+            LimitView,
             CacheStats,
             KeyForm,
             KeyChange,

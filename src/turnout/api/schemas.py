@@ -162,6 +162,12 @@ SCHEMAS: Final[Json] = {
     ),
     "Rollouts": _object("rollouts", rollouts={"type": "array", "items": {"$ref": REF.format(name="Rollout")}}),
     "Quotas": _object("quotas", quotas={"type": "array", "items": {"$ref": REF.format(name="QuotaView")}}),
+    "Limits": _object(
+        "limits cut sharers",
+        limits={"type": "array", "items": {"$ref": REF.format(name="LimitView")}},
+        cut={"type": "boolean", "description": "There are more, with more left."},
+        sharers={"type": "integer", "description": "Other gateways that share these limits."},
+    ),
     "KeptPrompt": _object(
         "request_id at dialect task fields cut",
         request_id={"type": "string"},

@@ -52,6 +52,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "turnout.cli.budget:budget",
             "Show what budgets have spent, what is left, and which alerts were raised.",
         ),
+        "limits": ("turnout.cli.limits:limits", "Show what callers may ask, and what is left of it."),
         "ledger": ("turnout.cli.ledger:ledger", "Show, correct and check what each attempt at a vendor cost."),
         "reconcile": ("turnout.cli.usage:reconcile", "Compare a provider's usage export with the books."),
         "prices": ("turnout.cli.prices:prices", "Show what models cost, and where that is known from."),

@@ -116,6 +116,14 @@ class Meters:
         known = self._names.get(name)
         return None if known is None else known[0]
 
+    def unused(self) -> Iterator[tuple[str, Rates]]:
+        """Yield each name that a limit names and nothing counts on, with that limit. O(limits)."""
+        for get, scope in self._scopes:
+            for value, rates in scope.named.items():
+                name = value if get is None else f"{scope.name}:{value}"
+                if name not in self._names:
+                    yield name, rates
+
     def inherit(self, name: str, used: Rates, now: float) -> None:
         """Count what somebody used who is gone, as of now: also on a meter that is only made later."""
         meter = self.get(name)

@@ -13,6 +13,7 @@ from typing import Final
 
 from turnout.core.catalog import Snapshot
 from turnout.core.limit_names import Meters
+from turnout.core.limit_view import LimitView, unused, view
 from turnout.core.limiting import Denied, Meter, Room, What, charge, deny, settle, tightest
 from turnout.core.principal import Who
 from turnout.core.quota_window import Slot
@@ -94,6 +95,14 @@ class Limiter:
     def meters(self) -> Iterator[Meter]:
         """Every name that is counted."""
         return iter(self._meters)
+
+    def views(self, wall: float) -> Iterator[LimitView]:
+        """Yield where the limit of every name stands that is counted, or that a limit names. wall: now, Unix seconds. 3 µs each."""
+        now = self.now()
+        for meter in self._meters:
+            yield view(meter, now, wall)
+        for name, rates in self._meters.unused():
+            yield unused(name, rates)
 
     # ── a request ──
 
