@@ -49,6 +49,7 @@ from turnout.gateway.prompts import Prompts
 from turnout.gateway.quota_saver import QuotaSaver
 from turnout.gateway.recorder import Recorder
 from turnout.gateway.recording import count, to_trace
+from turnout.gateway.sealed_answers import SealedAnswers
 from turnout.gateway.sharing import Sharing
 from turnout.gateway.simulated_transport import SimulatedTransport
 from turnout.gateway.tasks import Tasks
@@ -92,7 +93,8 @@ class Service:
         self._lag = LagTimer(clock.now, self._on_lag)
         self.is_ready = False
         self._recorder = Recorder(self.traces, self.telemetry)
-        self.once = Once(SqliteAnswerStore(home / "answers.sqlite3", locked_s=LOCKED_S), clock)
+        answers = SqliteAnswerStore(home / "answers.sqlite3", locked_s=LOCKED_S)
+        self.once = Once(SealedAnswers(answers, root, clock), clock)
         self._locals: dict[str, LocalModel] = {}
         self._local_urls: dict[str, str] = {}
         self._local_key = Secret(clock.token())
