@@ -21,13 +21,15 @@ class GatewayError(Exception):
     """The root: every failure that Turnout names. Abstract.
 
     message: what happened and what to do, for a person; never a secret, and no prompt unless a vendor's words quote one.
-    plain: the same without a vendor's words: what may be kept, in traces and logs.
+    plain: the same without a vendor's words: what may be kept, in traces and logs. kept: that, where the message leaves out what
+    is for whoever runs the gateway alone; "" if it does not.
     param: the request field at fault (OpenAI's `param`), if one is.
     retry_after_s: seconds after which a new try makes sense, if known.
     is_ambiguous: a vendor may have done (and billed) the work although we have no answer.
     """
 
     is_ambiguous: bool = False
+    kept: str = ""
     code: ClassVar[str] = ""
     status: int = 500
     source: ClassVar[Source] = "gateway"
@@ -44,7 +46,7 @@ class GatewayError(Exception):
     @property
     def plain(self) -> str:
         """The message without what a vendor said."""
-        return self.message
+        return self.kept or self.message
 
 
 # ── the client's side ──

@@ -331,3 +331,22 @@ async def test_shutting_down_cuts_what_does_not_end_in_time(tmp_path):
                     rig._server.should_exit = True
         (trace,) = await rig.traced()
     assert (trace.outcome, trace.status) == ("gateway_stopping", 503)
+
+
+async def test_a_virtual_key_is_not_told_what_only_whoever_runs_the_gateway_needs(tmp_path):
+    """Neither addresses nor commands; the master key is, and so is `turnout explain`."""
+    config = CONFIG.replace("models:\n", '  gone: {{kind: compatible, base_url: "http://127.0.0.1:9/v1", api_key: sk-canary-x}}\n'
+        '  shut: {{kind: compatible, base_url: "http://127.0.0.1:9/v1", api_key: stored}}\nmodels:\n'
+        "  away: {{provider: gone, id: x, price: free}}\n  unready: {{provider: shut, id: x, price: free}}\n", 1)  # fmt: skip
+    async with Rig(tmp_path, config=config) as rig, rig.http() as client:
+        key = (await client.post("/admin/keys", json={"name": "app"})).json()["key"]
+        for name, address, command in (("away", "127.0.0.1:9", ""), ("unready", "", "turnout secrets set shut")):
+            ask = CHAT | {"model": name}
+            told = (await client.post("/v1/chat/completions", json=ask)).json()["error"]["message"]
+            assert address + command in told
+            answer = await client.post("/v1/chat/completions", json=ask, headers={"authorization": f"Bearer {key}"})
+            outside = answer.json()["error"]["message"]
+            assert name in outside
+            assert [] == [one for one in ("127.0.0.1", "secrets set") if one in outside]
+            trace = (await client.get(f"/admin/traces/{answer.headers['x-request-id']}")).text
+            assert address + command in trace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnout.core.principal import MASTER, Principal, Who, counted_for
+from turnout.core.principal import MASTER, Principal, Who, counted_for, is_virtual
 
 
 @pytest.mark.parametrize(("role", "is_admin"), [("owner", True), ("admin", True), ("viewer", False), ("key", False)])
@@ -36,3 +36,9 @@ def test_one_without_a_workspace_counts_its_users_by_itself():
     """Two such keys that name the same user do not share what that one may use."""
     first, second = (counted_for(Principal(key, "key"), "anna", "") for key in ("k_1", "k_2"))
     assert ("k_1/anna", "k_2/anna") == (first.user, second.user)
+
+
+@pytest.mark.parametrize(("key_id", "told"), [("", False), ("admin:anna", False), ("k_4f2a", True)])
+def test_a_virtual_key_is_neither_the_masters_nor_an_admins(key_id, told):
+    """It is told less."""
+    assert told == is_virtual(key_id)

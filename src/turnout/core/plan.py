@@ -26,6 +26,7 @@ from operator import itemgetter
 
 import msgspec
 
+from turnout.core.advice import denied, nobody
 from turnout.core.contracts import Policy
 from turnout.core.eligible import Ask, Choice, Code, Filtered, Terms, listed, misfit, too_dear, ungranted
 from turnout.core.health import HealthView
@@ -33,7 +34,7 @@ from turnout.core.principal import EVERYTHING
 from turnout.core.rollout import Arm
 from turnout.core.rollout import arm as choose_arm
 from turnout.core.targets import Index, Line, Target, find, make_line, stand_ins
-from turnout.errors import GatewayError, NoCandidate, PermissionDenied
+from turnout.errors import GatewayError
 
 __all__ = ["Ask", "Choice", "Filtered", "HealthView", "Index", "Plan", "larger", "plan"]
 
@@ -88,7 +89,7 @@ def plan(
     tasks = ask.grant.tasks
     if tasks and target.task not in tasks:
         what = f"this key may not ask for {target.label}" if target.task else "this key asks for tasks only"
-        return _denied(f"{what}: its tasks are {listed(tasks)}.", "task", target)
+        return denied(f"{what}: its tasks are {listed(tasks)}.", "task", target)
     policy = policies[target.policy]
     arm: Arm = "control"
     name = reason = ""
@@ -103,7 +104,7 @@ def plan(
     choices, left_out = _compose(control, moved, target.max_retries + 1, now)
     filtered = (*control.filtered, *(moved.filtered if moved is not None else ()), *left_out)
     if not choices:
-        return _nobody(target, filtered)
+        return nobody(target, filtered, ask)
     if arm != choices[0].arm:
         arm = choices[0].arm
         reason += ", but no candidate of that arm may serve this request now"
@@ -245,43 +246,3 @@ def _compose(
 
 def _left_out(choice: Choice, code: Code, detail: str) -> Filtered:
     return Filtered(choice.candidate.model.name, choice.candidate.account.name, code, detail)
-
-
-def _nobody(target: Target, filtered: Sequence[Filtered]) -> NoCandidate | PermissionDenied:
-    """Name each and why, and what can be done about it."""
-    if not filtered:
-        return NoCandidate(f"{target.label} has no models: give it some")
-    reasons = "; ".join(f"{one.model} ({one.account}) {one.detail}" for one in filtered)
-    advice = dict.fromkeys(_advice(one, target.terms) for one in filtered)
-    message = f"nobody can serve {target.label}: {reasons}. What helps: {', or '.join(advice)}."
-    if any(one.code == "grant" for one in filtered):
-        return _denied(message, "task" if target.task else "model", target)
-    return NoCandidate(message)
-
-
-def _denied(message: str, param: str, target: Target) -> PermissionDenied:
-    denied = PermissionDenied(message, param=param)
-    denied.asked = target.label
-    return denied
-
-
-def _advice(why: Filtered, terms: Terms) -> str:
-    match why.code:
-        case "price":
-            return f"remove or raise {terms.place}.price_ceiling"
-        case "unpriced":
-            return f"say what it costs in models.{why.model}.price"
-        case "region":
-            return f"widen {terms.place}.regions"
-        case "not_configured":
-            return f"configure provider {why.account} (a key in the environment is enough for a known vendor)"
-        case "context":
-            return "shorten the prompt or name a model with a larger window"
-        case "stream":
-            return "send the request without `stream`"
-        case "kind":
-            return "name a model of the kind that the request is for"
-        case "grant":
-            return "use a key that may ask more"
-        case _:
-            return f"name a model that can do {why.code}"

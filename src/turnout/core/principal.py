@@ -7,7 +7,7 @@ CVE-2026-47101). A grant only narrows: what is empty or None is not narrowed.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -35,6 +35,9 @@ class Grant(msgspec.Struct, frozen=True):
 
 EVERYTHING = Grant()
 
+ADMIN: Final = "admin:"
+"""What the key_id of an admin begins with; a virtual key's is made by us and begins with something else."""
+
 
 class Principal(msgspec.Struct, frozen=True):
     """Who asks. key_id: a stable name for the books, "" for the master key. user, workspace, team: "" for none.
@@ -54,6 +57,11 @@ class Principal(msgspec.Struct, frozen=True):
     def is_admin(self) -> bool:
         """Whether it may change the gateway."""
         return self.role in {"owner", "admin"}
+
+
+def is_virtual(key_id: str) -> bool:
+    """Return whether a Principal's key_id is a virtual key's: neither the master key's nor an admin's. O(1)."""
+    return bool(key_id) and not key_id.startswith(ADMIN)
 
 
 MASTER = Principal("", "owner")

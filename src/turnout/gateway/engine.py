@@ -18,14 +18,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
-from turnout.core.catalog import Candidate
 from turnout.core.contracts import Call, Dialect, Policy, Provider
 from turnout.core.health import Health
 from turnout.core.hedging import FirstContents, HedgeBudget
 from turnout.core.plan import Ask, Choice, Index, Plan, larger, plan
 from turnout.core.retry import Again, GiveUp, RetryBudget, Standing, decide
 from turnout.core.usage import estimate
-from turnout.core.vendor_errors import hide
 from turnout.errors import (
     BudgetExceeded,
     ClientDisconnected,
@@ -50,6 +48,7 @@ from turnout.gateway.embedding_cache import EmbeddingCache
 from turnout.gateway.exchange import AnswerHeads, Attempt, Exchange, final_error
 from turnout.gateway.hedge import race
 from turnout.gateway.masking import mask
+from turnout.gateway.outward import make_outward
 from turnout.gateway.scheduler import Scheduler
 from turnout.gateway.semantic_cache import SemanticCache
 from turnout.gateway.tasks import Tasks
@@ -321,7 +320,7 @@ class Engine:
         else:
             if attempt.is_hedge:
                 self._budget.spend(now)
-            _hide_key(error, candidate)
+            make_outward(error, candidate.account, exchange.ask.key_id)
             error.model, error.provider, error.attempt = candidate.model.name, candidate.account.name, attempt.number
             if isinstance(error, UpstreamThrottled):
                 self.health.throttled(candidate.key, now, error.retry_after_s, self._clock.draw())
@@ -380,10 +379,3 @@ class Engine:
         if name not in self._speeds and len(self._speeds) >= KNOWN_SPEEDS:
             self._speeds.clear()
         return self._speeds.setdefault(name, FirstContents())
-
-
-def _hide_key(error: UpstreamError, candidate: Candidate) -> None:
-    """Some vendors repeat the key in their refusals; it is for no client and no trace."""
-    key = candidate.account.api_key
-    if key is not None:
-        hide(error, key.reveal())

@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from turnout.core.books.keys import Holder
-from turnout.core.principal import MASTER, Principal
+from turnout.core.principal import ADMIN, MASTER, Principal
 from turnout.core.sealing import derived
 from turnout.core.secret import Secret
 from turnout.errors import GatewayError, PermissionDenied, StoreError, Unauthenticated
@@ -150,7 +150,7 @@ class KeyRing:
 
 def _doors(holder: Holder) -> Iterable[tuple[bytes, Door]]:
     grant = holder.grant
-    id_ = holder.id if holder.role == "key" else f"admin:{holder.id}"
+    id_ = holder.id if holder.role == "key" else f"{ADMIN}{holder.id}"
     principal = Principal(id_, holder.role, holder.user, holder.workspace, holder.team, holder.tier, grant)
     networks = tuple(ip_network(text, strict=False) for text in grant.addresses)
     until = inf if grant.expires_at is None else grant.expires_at
