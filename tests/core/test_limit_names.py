@@ -44,6 +44,14 @@ def test_every_scope_has_a_name():
     assert {"all", "key:k_1"} < {one.name for one in made}
 
 
+def test_names_that_a_limit_names_and_nothing_counts_on_are_told():
+    """With what they are limited to; those of "*" are nobody's yet."""
+    made = meters(Limit("all", "", Rates(1)), Limit("user", "*", Rates(2)), Limit("user", "anna", Rates(3)))
+    assert [("all", Rates(1)), ("user:anna", Rates(3))] == list(made.unused())
+    made.of(Who(user="anna"), NOW)
+    assert [] == list(made.unused())
+
+
 def test_a_name_stands_instead_of_each():
     """The exception that somebody was given is the exception."""
     made = meters(Limit("user", "*", Rates(10)), Limit("user", "anna", Rates(99)), Limit("key", "other", Rates(1)))

@@ -12,6 +12,7 @@ from turnout.config.load import load
 from turnout.core.books.audit import Wanted as Asked
 from turnout.core.books.audit import latest
 from turnout.core.books.people import Rules
+from turnout.core.books.statements import Sql
 from turnout.core.catalog import FREE
 from turnout.core.principal import MASTER, Grant, Principal
 from turnout.core.rules import Budget, Limit, Rates
@@ -228,6 +229,20 @@ async def test_teams_workspaces_and_users_are_told_with_what_they_were_given(des
         json.loads(row.after)["of"]["tier"],
         len(json.loads(row.after)["rules"]["budgets"]),
     )
+
+
+async def test_what_cannot_be_read_is_told_with_whose_it_is(desk):
+    """Nobody else's limits or budgets are missing."""
+
+    def broken():
+        yield Sql("UPDATE rule SET body = ? WHERE name = ? AND kind = ?", ("", "anna", "budget/day"))
+
+    anna = await desk.people.put_user(
+        OWNER, "anna", None, is_blocked=None, allowance=Allowance(Rates(1), (Sum(2, "day"),))
+    )
+    bob = await desk.people.put_user(OWNER, "bob", None, is_blocked=None, allowance=Allowance(Rates(3)))
+    await desk.database.write(broken)
+    assert [Rules(anna.rules.limit, (), ("budget/day",)), bob.rules] == [one.rules for one in await desk.people.users()]
 
 
 async def _bob(people):
