@@ -20,6 +20,7 @@ from turnout.api.key_forms import (
     changed_form,
     describe_admin,
     describe_key,
+    describe_rules,
     describe_told,
     grant_of,
     instant,
@@ -96,6 +97,7 @@ def test_a_body_becomes_the_key_that_it_says():
         '{"expires_at": 5}',
         '{"limit": {"rpm": 5}}',
         '{"limit": {"at_once": -1}}',
+        '{"limit": {"requests_per_minute": 0}}',
         '{"budgets": [{"usd": 1, "period": "year"}]}',
         '{"price_ceiling": "cheap"}',
         json.dumps({"name": "x" * 257}),
@@ -157,6 +159,13 @@ def test_a_change_says_what_is_new_and_null_takes_away():
         wanted.allowance.rates,
     )
     assert (GRANT.tasks, 1) == (wanted.grant.tasks, len(wanted.allowance.sums))
+
+
+def test_a_rate_that_is_not_limited_is_null():
+    """It is told so, and stays so: 0 would be a limit that nothing fits into."""
+    rules = Rules(limit=Limit("key", "k_1", Rates(0, 7, 0)))
+    assert {"requests_per_minute": None, "tokens_per_minute": 7, "at_once": None} == describe_rules(rules)["limit"]
+    assert Allowance(Rates(0, 7, 0)) == allowance_of(GivenForm(budgets=()), rules)
 
 
 def test_what_is_given_stays_where_nothing_is_said_of_it():

@@ -20,7 +20,7 @@ AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
         ((), None),
         (("none",), None),
         (("rpm=5",), RatesForm(5)),
-        (("tpm=7", "at-once = 2"), RatesForm(0, 7, 2)),
+        (("tpm=7", "at-once = 2"), RatesForm(None, 7, 2)),
         (("requests_per_minute=5", "tokens-per-minute=6"), RatesForm(5, 6)),
     ],
 )
@@ -34,6 +34,25 @@ def test_what_is_no_limit_is_told(written):
     """With what one looks like."""
     with pytest.raises(click.BadParameter, match="write rpm=100"):
         rates_in((written,))
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        (("rpm=0",), "'rpm=0' is out of range, 1 to 1,000,000,000,000; what is to be shut is revoked or blocked"),
+        (("at_once=00",), "out of range"),
+        ((f"tpm={10**12 + 1}",), "out of range"),
+        (("rpm=10", "rpm=20"), "rpm is said twice, 10 and 20"),
+        (("rpm=10", "requests-per-minute=10"), "requests-per-minute is said twice, 10 and 10"),
+        (("none", "rpm=10"), "or `none` alone"),
+        (("none", "none"), "or `none` alone"),
+    ],
+)
+def test_what_cannot_be_meant_by_a_limit_is_told(written, what):
+    """0 would open what it should shut; of two numbers neither is the one that is meant."""
+    with pytest.raises(click.BadParameter) as raised:
+        rates_in(written)
+    assert what in raised.value.message
 
 
 def test_budgets():

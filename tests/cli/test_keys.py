@@ -75,7 +75,7 @@ def test_everything_that_a_key_may_be_told_is_kept(told):
         shown[name] for name in ("user", "workspace", "tasks", "regions", "addresses", "expires_at")
     )
     assert {"input": 3, "output": 15} == shown["price_ceiling"]
-    assert {"requests_per_minute": 100, "tokens_per_minute": 0, "at_once": 5} == shown["limit"]
+    assert {"requests_per_minute": 100, "tokens_per_minute": None, "at_once": 5} == shown["limit"]
     assert [(0.5, "day", "Europe/Copenhagen"), (10, "month", "Europe/Copenhagen")] == [
         (one["usd"], one["period"], one["zone"]) for one in shown["budgets"]
     ]

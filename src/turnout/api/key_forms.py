@@ -30,9 +30,11 @@ YEAR_10000: Final = 253_402_300_800
 
 MOST_NAMES: Final = 1_000
 
+MOST_OF_A_LIMIT: Final = 10**12
+
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Names = Annotated[frozenset[Name], msgspec.Meta(max_length=MOST_NAMES)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_OF_A_LIMIT)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -44,11 +46,11 @@ class Ceiling(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RatesForm(msgspec.Struct, forbid_unknown_fields=True):
-    """A limit; 0 for none of its kind."""
+    """A limit; null for none of its kind."""
 
-    requests_per_minute: Count = 0
-    tokens_per_minute: Count = 0
-    at_once: Count = 0
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    at_once: Count | None = None
 
 
 class BudgetForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -193,7 +195,9 @@ def allowance_of(form: GivenForm, now: Rules = NO_RULES) -> Allowance | None:
 
 def rates_of(form: RatesForm | None) -> Rates | None:
     """Return the rates of a body."""
-    return None if form is None else Rates(form.requests_per_minute, form.tokens_per_minute, form.at_once)
+    if form is None:
+        return None
+    return Rates(form.requests_per_minute or 0, form.tokens_per_minute or 0, form.at_once or 0)
 
 
 def sum_of(form: BudgetForm) -> Sum:
@@ -232,7 +236,9 @@ def _dollars(nano_a_token: int) -> Decimal:
 
 def _rates_form(rules: Rules) -> RatesForm | None:
     rates = None if rules.limit is None else rules.limit.rates
-    return None if rates is None else RatesForm(rates.requests_minute, rates.tokens_minute, rates.at_once)
+    if rates is None:
+        return None
+    return RatesForm(rates.requests_minute or None, rates.tokens_minute or None, rates.at_once or None)
 
 
 def _budget_forms(rules: Rules) -> tuple[BudgetForm, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import click
 
-from turnout.api.key_forms import NANO_PER_USD, BudgetForm, Ceiling, RatesForm
+from turnout.api.key_forms import MOST_OF_A_LIMIT, NANO_PER_USD, BudgetForm, Ceiling, RatesForm
 from turnout.cli.opened import checked_root, in_books, this_person, trail_of
 from turnout.config import amounts
 from turnout.config.load import Loaded
@@ -92,19 +92,27 @@ OWNER: Final = Principal("command", "owner")
 
 
 def rates_in(limits: Sequence[str]) -> RatesForm | None:
-    """Return what --limit says; None for nothing, or `none`."""
+    """Return what --limit says; None for nothing, or for `none` alone."""
+    if list(limits) == ["none"]:
+        return None
     said: dict[str, int] = {}
     for written in limits:
         name, _, number = written.partition("=")
-        if written == "none":
-            continue
         field = _LIMITS.get(name.strip().replace("-", "_"))
         if field is None or not number.strip().isdecimal():
-            raise click.BadParameter(
-                f"{written!r} is none, write rpm=100, tpm=50000 or at_once=5", param_hint="--limit"
+            raise _no_limit(f"{written!r} is none, write rpm=100, tpm=50000 or at_once=5, or `none` alone")
+        if not 1 <= int(number) <= MOST_OF_A_LIMIT:
+            raise _no_limit(
+                f"{written!r} is out of range, 1 to {MOST_OF_A_LIMIT:,}; what is to be shut is revoked or blocked"
             )
+        if field in said:
+            raise _no_limit(f"{name.strip()} is said twice, {said[field]:,} and {int(number):,}")
         said[field] = int(number)
     return RatesForm(**said) if said else None
+
+
+def _no_limit(what: str) -> click.BadParameter:
+    return click.BadParameter(what, param_hint="--limit")
 
 
 def budgets_in(budgets: Sequence[str], zone: str) -> tuple[BudgetForm, ...]:
