@@ -48,8 +48,10 @@ def test_a_key_is_made_and_its_text_is_shown_this_once(told, capsys, tmp_path):
     assert "key" not in told("keys", "show", "app")
 
 
-def test_everything_that_a_key_may_be_told_is_kept(told):
+def test_everything_that_a_key_may_be_told_is_kept(told, tmp_path):
     """Each option."""
+    account = "{{kind: compatible, base_url: 'http://127.0.0.1:1/v1', api_key: sk-made-up, region: {}}}".format
+    (tmp_path / "turnout.yaml").write_text(f"providers: {{here: {account('eu')}, there: {account('us')}}}\n")
     told("users", "set", "anna")
     told("workspaces", "set", "blue")
     made = told(

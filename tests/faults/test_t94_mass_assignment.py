@@ -82,7 +82,10 @@ def columns(rig):
 @pytest.fixture
 async def rig(tmp_path):
     """With a team, a workspace, a user, a key and an admin."""
-    async with Rig(tmp_path, config=CONFIG + ROLLOUT) as running, running.http() as client:
+    config = CONFIG + ROLLOUT
+    for key, region in (("stub-key-1", "eu"), ("backup-key-2", "us")):
+        config = config.replace(f"sk-canary-{key}}}", f"sk-canary-{key}, region: {region}}}", 1)
+    async with Rig(tmp_path, config=config) as running, running.http() as client:
         for path in ("teams/sales", "workspaces/blue", "users/anna"):
             assert (await client.put(f"/admin/{path}", json={})).status_code == 200
         await client.post("/admin/keys", json={"name": "app", "user": "anna", "workspace": "blue"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from tests.gateway.lab import CONFIG, StillClock
@@ -122,6 +123,7 @@ async def test_rules_are_named_after_whom_they_are_about(desk):
         (Wanted(grant=Grant(tasks=frozenset({"wrok"}))), "task"),
         (Wanted(grant=Grant(addresses=("10.0.0.1/99",))), "addresses"),
         (Wanted(grant=Grant(expires_at=1.0)), "expires_at"),
+        (Wanted(grant=Grant(regions=frozenset({"mars"}))), "region"),
         (Wanted(user="no/body"), "user"),
     ],
 )
@@ -140,6 +142,40 @@ async def test_a_grant_may_name_what_a_request_may(desk):
     )
     made = await desk.people.create_key(OWNER, Wanted(grant=grant))
     assert grant == (await desk.people.key(made.of.key.id)).key.grant
+
+
+async def test_a_region_is_one_that_a_provider_or_a_model_is_in(desk):
+    """One that nobody is in would let nothing through; the nearest is named."""
+    account = msgspec.structs.replace(desk.snapshot.accounts["stub"], region="eu")
+    model = msgspec.structs.replace(desk.snapshot.models["first"], region="us-east")
+    accounts, models = {**desk.snapshot.accounts, "stub": account}, {**desk.snapshot.models, "first": model}
+    desk.snapshot = msgspec.structs.replace(desk.snapshot, accounts=accounts, models=models)
+    grant = Grant(regions=frozenset({"eu", "us-east"}))
+    assert grant == (await desk.people.create_key(OWNER, Wanted(grant=grant))).of.key.grant
+    with pytest.raises(InvalidRequest, match=r"There is no region 'us-eats'. Did you mean us-east?"):
+        await desk.people.create_key(OWNER, Wanted(grant=Grant(regions=frozenset({"us-eats"}))))
+
+
+async def test_a_key_that_has_expired_is_not_rotated_but_prolonged(desk):
+    """A new text would open nothing either: it is refused with what helps, and the old text stays the key's."""
+    grant = Grant(expires_at=desk.clock.wall() + 60)
+    made = await desk.people.create_key(OWNER, Wanted(name="app", grant=grant))
+    eve = await desk.people.create_admin(OWNER, "eve", "viewer", grant)
+    desk.clock.at += 60
+    with pytest.raises(
+        InvalidRequest, match=f"It has expired, .* `turnout keys change {made.of.key.id} --expires"
+    ) as refused:
+        await desk.people.rotate_key(OWNER, "app", 0.0)
+    with pytest.raises(InvalidRequest, match=r"It has expired, .* make another with `turnout admins create`"):
+        await desk.people.rotate_admin(OWNER, "eve", 0.0)
+    assert 409 == refused.value.status
+    await desk.people.change_key(OWNER, made.of.key.id, Wanted(name="app"))
+    assert made.of.key.id == desk.ring.check(made.text.encode()).key_id
+    with pytest.raises(Unauthenticated, match="valid until"):
+        desk.ring.check(eve.text.encode())
+    await desk.people.revoke_key(OWNER, "app")
+    with pytest.raises(InvalidRequest, match="revoked"):
+        await desk.people.rotate_key(OWNER, made.of.key.id, 0.0)
 
 
 async def test_a_failure_and_a_refusal_have_their_rows_too(desk):

@@ -125,7 +125,7 @@ class KeyRing:
             )
         if door.until <= self._clock.wall():
             when = datetime.fromtimestamp(door.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
-            raise Unauthenticated(f"This key was valid until {when}. Make another, or rotate it.")
+            raise Unauthenticated(f"This key was valid until {when}. {_way_out(door)}")
         if not _is_from(address, door.networks):
             raise PermissionDenied("This key is not to be used from your address.")
 
@@ -146,6 +146,16 @@ class KeyRing:
                     self._doors.pop(held.old_hash, None)
             self._held[who] = holder
             self._doors.update(_doors(holder))
+
+
+def _way_out(door: Door) -> str:
+    """What helps somebody whose key is past its time: a text that was replaced is another thing than a key that expired."""
+    who = door.principal
+    if door.until != who.grant.expires_at:
+        return "It was given another text since: use that one."
+    if who.role == "key":
+        return f"`turnout keys change {who.key_id} --expires …` lets it hold longer; a new text would not."
+    return "An owner can revoke it and make another: `turnout admins create`."
 
 
 def _doors(holder: Holder) -> Iterable[tuple[bytes, Door]]:

@@ -157,8 +157,15 @@ class People:
         return changed.after
 
     async def rotate_key(self, by: By, said: str, grace_s: float) -> Made:
-        """Make another text for a virtual key; the one before holds for grace_s more. Raises as change_key."""
-        id_ = (await self.key(said)).key.id
+        """Make another text for a virtual key; the one before holds for grace_s more. Raises as change_key; also for a key that
+        has expired, whose new text would open no more than the old one.
+        """
+        key = (await self.key(said)).key
+        id_ = key.id
+        if key.revoked_at is None:  # else it is said further on that it was
+            self._must_hold(
+                key.grant, f"`turnout keys change {id_} --expires 30d` lets it hold again, with the text it has"
+            )
         text, proof, _ = self._made(PREFIX)
         until = self._clock.wall() + grace_s if grace_s else 0.0
         changed = await self._change(by, "key.rotate", id_, lambda: keys.rotate_key(id_, proof, until, by.principal))
@@ -189,7 +196,10 @@ class People:
         return Made(text, changed.after)
 
     async def rotate_admin(self, by: By, name: str, grace_s: float) -> Made:
-        """Make another key for an admin; the one before holds for grace_s more. Raises InvalidRequest, PermissionDenied."""
+        """Make another key for an admin; the one before holds for grace_s more. Raises as rotate_key."""
+        for one in await self.admins():
+            if one.name == name:
+                self._must_hold(one.grant, "revoke it, and make another with `turnout admins create`")
         text, proof, _ = self._made(ADMIN_PREFIX)
         until = self._clock.wall() + grace_s if grace_s else 0.0
         changed = await self._change(
@@ -317,6 +327,8 @@ class People:
         if wanted.tier and wanted.tier not in snapshot.tiers:
             raise people.missing("tier", wanted.tier, snapshot.tiers)
         _all_known("task", grant.tasks, snapshot.tasks)
+        regions = {one.region for one in snapshot.accounts.values()} | {one.region for one in snapshot.models.values()}
+        _all_known("region", grant.regions, regions - {""})
         models = {*snapshot.models, *snapshot.routes, *snapshot.aliases}
         made_up = {name for name in grant.models if name.partition("/")[0] in snapshot.accounts}  # ACCOUNT/ID
         _all_known("model", grant.models - made_up, models)
@@ -328,6 +340,12 @@ class People:
                 raise InvalidRequest(what, param="addresses") from None
         if grant.expires_at is not None and grant.expires_at <= self._clock.wall():
             raise InvalidRequest("`expires_at` is past.", param="expires_at")
+
+    def _must_hold(self, grant: Grant, what_helps: str) -> None:
+        if grant.expires_at is not None and grant.expires_at <= self._clock.wall():
+            error = InvalidRequest(f"It has expired, and a new text would have, too: {what_helps}.", param="expires_at")
+            error.status = 409
+            raise error
 
     def _now(self) -> int:
         return int(self._clock.wall())

@@ -31,6 +31,7 @@ _HINTS: Final = {
     "user": " Make them: `turnout users set {name}`.",
     "key": " A key that was revoked is found by its id alone.",
     "tier": " `tiers` in the configuration has them.",
+    "region": " `region` of a provider or a model in the configuration says where it is.",
 }
 
 _MADE: Final = ("team", "workspace", "user")
