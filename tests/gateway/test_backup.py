@@ -146,6 +146,9 @@ async def test_a_file_that_is_no_whole_backup_is_refused(filled, tmp_path):
     there = SqliteBooks(tmp_path / "there.sqlite3")
     (tmp_path / "text").write_text("no database" * 100)
     (tmp_path / "torn").write_bytes(good.read_bytes()[:20_000])
+    with sqlite3.connect(tmp_path / "others") as file:
+        file.execute("CREATE TABLE history (url TEXT)")
+    file.close()
     newer = tmp_path / "newer"
     newer.write_bytes(good.read_bytes())
     with sqlite3.connect(newer) as file:
@@ -153,7 +156,8 @@ async def test_a_file_that_is_no_whole_backup_is_refused(filled, tmp_path):
     file.close()
     for name, said in (
         ("nowhere", "no file"),
-        ("text", "not a database"),
+        ("text", "text is no backup of Turnout's: `turnout backup FILE` makes one"),
+        ("others", "others is no backup of Turnout's"),
         ("torn", "damaged|malformed"),
         ("newer", "newer Turnout"),
     ):

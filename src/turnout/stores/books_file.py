@@ -56,7 +56,12 @@ class BooksFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise self._none_of_ours() from error
             raise StoreError(f"{self._path}: {error}") from error
+
+    def _none_of_ours(self) -> StoreError:
+        return StoreError(f"{self._path} is no backup of Turnout's: `turnout backup FILE` makes one.")
 
     def begin(self, ours: Sequence[Migration]) -> list[tuple[str, str]]:
         """Make all tables, empty and unguarded; return the triggers, for `finish`."""
@@ -109,6 +114,8 @@ class BooksFile:
             told = self._file.execute("PRAGMA quick_check(1)").fetchone()[0]
             if told != "ok":
                 raise StoreError(f"{self._path} is damaged: {told}")
+            if "entry" not in self.tables():
+                raise self._none_of_ours()
             missing(shipped("sqlite"), self._file.execute(APPLIED).fetchall(), str(self._path))
             entries, cost = self._file.execute("SELECT count(*), coalesce(sum(cost_nano_usd), 0) FROM entry").fetchone()
             return Contents(entries, cost, self._path.stat().st_size)
