@@ -59,6 +59,14 @@ def told(capsys, *arguments, code=0):
     return json.loads(capsys.readouterr().out)
 
 
+def test_one_is_one_and_two_are_two(capsys):
+    """Of entries, writers and corrections."""
+    in_books(None, lambda _l, database: database.write(lambda: append("w1", [entry("req_c-1")])))
+    assert "The ledger is whole: 1 entry of 1 writer (0 corrections), $0.001000" in said(capsys, "verify")
+    said(capsys, "correct", "req_c-1", "--cost", "0.5", "--because", "the bill says so")
+    assert "The ledger is whole: 2 entries of 2 writers (1 correction), $0.50" in said(capsys, "verify")
+
+
 # ── list ──
 
 
@@ -104,7 +112,7 @@ def test_an_empty_ledger_says_so(capsys):
 
 def test_whole_books_are_said_to_be_whole(capsys, written):
     """With how many there are."""
-    assert "The ledger is whole: 3 entries of 1 writers (0 corrections), $0.001000" in said(capsys, "verify")
+    assert "The ledger is whole: 3 entries of 1 writer (0 corrections), $0.001000" in said(capsys, "verify")
     found = told(capsys, "verify")
     assert (found["whole"], found["heads"][0]["writer"]) == (True, "w1")
 

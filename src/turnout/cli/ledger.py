@@ -109,8 +109,8 @@ def verify_(*, path: Path | None, as_json: bool) -> int:
             click.echo(f"  … and {verdict.fault_count - len(verdict.faults)} more", err=True)
         return 1
     click.echo(
-        f"The ledger is whole: {verdict.entries:,} entries of {verdict.writers} writers "
-        f"({verdict.corrections:,} corrections), {_usd(verdict.cost_nano_usd)}"
+        f"The ledger is whole: {_counted(verdict.entries, 'entry', 'entries')} of {_counted(verdict.writers, 'writer')} "
+        f"({_counted(verdict.corrections, 'correction')}), {_usd(verdict.cost_nano_usd)}"
     )
     if verdict.archived_until_ms:
         click.echo(f"Sums up to {_moment(verdict.archived_until_ms)} UTC are in the archive and were not made again.")
@@ -209,6 +209,10 @@ def _described(one: Entry) -> dict[str, Any]:
     told = msgspec.structs.asdict(one)
     told["charges"] = [msgspec.structs.asdict(charge) for charge in one.charges]
     return told
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def _usd(nano_usd: int | None) -> str:

@@ -92,8 +92,14 @@ async def test_it_tells_how_far_it_is(booked):
         ("UPDATE entry SET writer = 'w1' WHERE attempt_id = 'b-3'", "b-3", "number 3 of w1 stands after number 3"),
         ("UPDATE rollup SET cost_nano_usd = 5 WHERE user_id = 'bo'", "/bo/", "not those of its entries"),
         ("DELETE FROM rollup WHERE user_id = 'anna'", "/anna/", "are missing"),
-        ("UPDATE budget_period SET spent_nano_usd = 5", "budget all from 50", "5 nano-dollars are spent"),
-        ("DELETE FROM budget_period", "budget all from 50", "is missing"),
+        ("DELETE FROM rollup WHERE user_id = 'bo'", "hour of 2026-11-18 11:00 UTC, ", "are missing"),
+        ("UPDATE rollup SET hour_s = 900000000000000000", "hour of second 900000000000000000", "not those of its"),
+        (
+            "UPDATE budget_period SET spent_nano_usd = 5",
+            "budget all from 1970-01-01 00:00 UTC",
+            "$0.000000005 are spent, but its entries make $",
+        ),
+        ("DELETE FROM budget_period", "budget all from 1970-01-01 00:00 UTC", "is missing"),
     ],
 )
 async def test_a_change_is_found_and_named(booked, text, where, what):

@@ -7,6 +7,7 @@ Sources: RELIABILITY C1, C2, T100.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Final, cast
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from turnout.core.books.entry import Charge
 from turnout.core.books.ledger import HOUR_S, genesis, link
 from turnout.core.books.statements import Row, Sql, Steps
+from turnout.core.pricing import format_usd
 
 PAGE_ROWS: Final = 2_000
 """How many rows are read at a time: about 3 MB of them."""
@@ -186,12 +188,12 @@ def verify(told: Callable[[int], object] = lambda _rows: None) -> Steps[Verdict]
         booked = tally.spent.pop(Charge(budget, starts_at), 0)
         if spent != seeded + booked:
             tally.fault(
-                f"budget {budget} from {starts_at}",
-                f"{spent} nano-dollars are spent, but its entries make {booked}, and it began with {seeded}",
+                f"budget {budget} from {_moment(starts_at)}",
+                f"{format_usd(spent)} are spent, but its entries make {format_usd(booked)}, and it began with {format_usd(seeded)}",
             )
     for charge in tally.spent:
         if charge.starts_at * 1000 > archived_ms:
-            tally.fault(f"budget {charge.budget} from {charge.starts_at}", "has entries, but is missing")
+            tally.fault(f"budget {charge.budget} from {_moment(charge.starts_at)}", "has entries, but is missing")
     return Verdict(
         entries=tally.entries,
         corrections=tally.corrections,
@@ -219,5 +221,13 @@ def _ends(found: Mapping[str, tuple[int, bytes]], heads: Mapping[str, tuple[int,
 
 def _names(row: Row) -> str:
     """Name a row of the roll-up."""
-    hour, *names = map(str, row[:10])
-    return f"hour {hour}, {'/'.join(name or '-' for name in names)}"
+    hour_s, *names = row[:10]
+    return f"hour of {_moment(cast('int', hour_s))}, {'/'.join(str(name) or '-' for name in names)}"
+
+
+def _moment(at_s: int) -> str:
+    """An instant for a person. Whatever was written there by force has a name too."""
+    try:
+        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"second {at_s}"
