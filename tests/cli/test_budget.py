@@ -9,6 +9,7 @@ import time
 import pytest
 
 from turnout.cli import run
+from turnout.cli.budget import _rounded
 from turnout.cli.opened import in_books
 from turnout.core.books.alerts import Alert, claim, failed, raise_alert, taken
 from turnout.core.books.budgets import lease
@@ -70,6 +71,25 @@ def opened():
         Account(Charge("user:*/anna", 0), None, "user:*", "user", "anna", 10**10, is_hard=True),
     ]
     yield from lease("v", accounts, [[(1, 500_000_000)]], [0, 0], NOW, NOW + 600)
+
+
+@pytest.mark.parametrize(
+    ("nano_usd", "told"),
+    [
+        (0, "$0.00"),
+        (12_500_000_000, "$12.50"),
+        (15_593_942_718, "$15.5939"),
+        (15_593_950_000, "$15.5940"),
+        (49_999, "$0.00"),
+        (50_000, "$0.0001"),
+        (999_999_999, "$1.00"),
+        (-400_000, "-$0.0004"),
+        (-49_999, "$0.00"),
+    ],
+)
+def test_sums_are_rounded_to_a_hundredth_of_a_cent(nano_usd, told):
+    """For the eye; --json has them exactly."""
+    assert told == _rounded(nano_usd)
 
 
 def test_the_most_used_budget_stands_first(capsys):

@@ -49,7 +49,7 @@ def status(*, most: int, as_json: bool, path: Path | None) -> None:
     """Show how every budget stands in its present period, the most used first.
 
     held: set aside by gateways for requests under way, or about to be given back; it counts as spent until then.
-    left: what is neither spent nor held.
+    left: what is neither spent nor held. Sums are rounded here, to a hundredth of a cent; --json has them exactly.
     """
 
     def read(loaded: Loaded, database: Database) -> Awaitable[list[Standing]]:
@@ -103,10 +103,17 @@ def _row(one: Standing) -> tuple[str, ...]:
     return (
         one.budget,
         one.period if one.is_hard else f"{one.period}, soft",
-        *map(format_usd, amounts),
+        *map(_rounded, amounts),
         f"{used:.0%}",
         _moment(one.ends_at) or "never",
     )
+
+
+def _rounded(nano_usd: int) -> str:
+    """Dollars with two decimals, or four where cents do not say it; --json has them exactly."""
+    hundredths = (abs(nano_usd) + 50_000) // 100_000
+    places = 2 if hundredths % 100 == 0 else 4
+    return f"{'-' if nano_usd < 0 and hundredths else ''}${hundredths / 10_000:.{places}f}"
 
 
 def _alert_row(one: Sent) -> tuple[str, ...]:
