@@ -126,5 +126,5 @@ def test_another_server_is_told_apart_and_no_redirect_is_followed(place: pytest.
 def test_without_a_key_it_is_asked_for(other: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Where nobody can type one, the variable is named; nothing is sent."""
     assert run(["cache", "stats", "--url", other]) == 1
-    assert "put it into TURNOUT_MASTER_KEY" in capsys.readouterr().err
+    assert "put the master key, or an admin's, into TURNOUT_MASTER_KEY" in capsys.readouterr().err
     assert _Other.seen == []

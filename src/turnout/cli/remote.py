@@ -1,7 +1,7 @@
 """Asks a running gateway over its admin API, for commands about what only a process in service knows.
 
-Where: as --url says, else where the config says that the gateway listens. With the master key: TURNOUT_MASTER_KEY, else the
-config's, else it is asked for on a terminal. No redirect is followed and no proxy is used, so that the key goes to that address alone.
+Where: as --url says, else where the config says that the gateway listens. With the master key, or an admin's, in
+TURNOUT_MASTER_KEY, else the config's, else one is asked for on a terminal. No redirect is followed and no proxy is used, so that the key goes to that address alone.
 """
 
 from __future__ import annotations
@@ -83,5 +83,5 @@ def _origin(server: Server) -> str:
 
 def _prompted() -> Secret:
     if not sys.stdin.isatty():
-        raise click.ClickException("The master key is asked for: put it into TURNOUT_MASTER_KEY.")
-    return Secret(click.prompt("Master key", hide_input=True, err=True))
+        raise click.ClickException("A key is asked for: put the master key, or an admin's, into TURNOUT_MASTER_KEY.")
+    return Secret(click.prompt("The master key, or an admin's", hide_input=True, err=True))
