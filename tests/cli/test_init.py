@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +90,39 @@ def test_failures_become_words_and_an_exit_code(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert printed.strip() == captured.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "told"),
+    [
+        (StoreError("the disk is full"), 1, {"code": "store_unavailable", "message": "the disk is full"}),
+        (ConfigError(("a:1: x", "a:2: y")), 2, {"code": "config_error", "message": "a:1: x\na:2: y"}),
+        (OSError(2, "No such file", "here"), 1, {"code": "failed", "message": "[Errno 2] No such file: 'here'"}),
+        (click.ClickException("there is none"), 1, {"code": "failed", "message": "there is none"}),
+        (
+            click.BadParameter("is no day", param_hint="--to"),
+            2,
+            {"code": "usage", "message": "Invalid value for --to: is no day"},
+        ),
+        (click.exceptions.Abort(), 130, {"code": "interrupted", "message": "Interrupted."}),
+    ],
+)
+def test_where_json_is_asked_for_failures_are_json_too(
+    capsys: pytest.CaptureFixture[str], failure: Exception, code: int, told: dict[str, str]
+) -> None:
+    """On stderr, as one object, with the same exit code."""
+
+    @click.command()
+    @click.option("--json", "as_json", is_flag=True)
+    def breaks(*, as_json: bool) -> None:
+        del as_json
+        raise failure
+
+    assert run(["--json"], breaks) == code
+    printed = capsys.readouterr()
+    assert ("", {"error": told}) == (printed.out, json.loads(printed.err))
+    assert run(["keys", "show", "--json"]) == 2
+    assert "usage" == json.loads(capsys.readouterr().err)["error"]["code"]
 
 
 def test_a_bug_is_not_hidden() -> None:

@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 it failed, 2 the command line or the configuration is wron
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -107,23 +108,47 @@ def main() -> None:
 
 
 def run(arguments: list[str], command: click.Command = turnout) -> int:
-    """Run a command; return its exit code."""
+    """Run a command; return its exit code. Where JSON was asked for, what went wrong is JSON too, on stderr."""
+    tell = _tell_as_json if "--json" in arguments else _tell
     try:
         code = command.main(arguments, prog_name="turnout", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem, err=True)
-        return 2
-    except GatewayError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        return 1
-    except OSError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
+    except (click.exceptions.Abort, click.ClickException, GatewayError, OSError) as error:
+        return tell(error)
     return code if isinstance(code, int) else 0
+
+
+def _tell(error: Exception) -> int:
+    """Say what went wrong to a person; return the exit code."""
+    match error:
+        case click.exceptions.Abort():
+            click.echo("Interrupted.", err=True)
+            return 130
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case ConfigError():
+            for problem in error.problems:
+                click.echo(problem, err=True)
+            return 2
+        case GatewayError():
+            click.echo(f"Error: {error.message}", err=True)
+        case _:
+            click.echo(f"Error: {error}", err=True)
+    return 1
+
+
+def _tell_as_json(error: Exception) -> int:
+    """The same to a program: `error` with a code and the message, in the shape that the HTTP routes have."""
+    code, message, status = "failed", str(error), 1
+    match error:
+        case click.exceptions.Abort():
+            code, message, status = "interrupted", "Interrupted.", 130
+        case click.ClickException():
+            message, status = error.format_message(), error.exit_code
+            code = "usage" if isinstance(error, click.UsageError) else code
+        case ConfigError():
+            code, status = error.code, 2
+        case GatewayError():
+            code, message = error.code, error.message
+    click.echo(json.dumps({"error": {"code": code, "message": message}}), err=True)
+    return status
