@@ -47,7 +47,9 @@ def test_every_model_with_its_price_and_its_source(capsys):
     assert f"mini openai gpt-4o-mini 0.15 0.6 0.075 list of {day}" == lines[1]
     assert "own openai gpt-4o 1 2 turnout.yaml:6" == lines[2]
     assert "free stub free free turnout.yaml:8" == lines[4]
+    assert "Prices are in USD per million tokens." == lines[-1]
     told = json.loads(said(capsys, "list", "--json"))
+    assert "USD per million tokens" == told["unit"]
     assert {"input": 0.15, "output": 0.6, "cached_input": 0.075} == told["models"][0]["price"]
     assert day.isoformat() == told["list"]["date"]
 
@@ -65,6 +67,21 @@ def test_one_price_whole(capsys):
     as_json = json.loads(said(capsys, "show", "mini", "--json"))
     assert ("mini", "gpt-4o-mini") == (as_json["model"]["model"], as_json["listed"]["id"])
     assert "is no model of the configuration and none of the list" in said(capsys, "show", "nobody", code=2)
+
+
+def test_no_price_is_shown_twice(capsys):
+    """What holds now and always is said once; what the list says otherwise than the configuration is said beside it."""
+    day = price_list().date
+    assert [
+        f"now (list of {day}), USD per million tokens:",
+        "  input: 0.15",
+        "  output: 0.6",
+        "  cached_input: 0.075",
+    ] == said(capsys, "show", "mini").splitlines()[:-1]
+    own = said(capsys, "show", "own")
+    assert "now (turnout.yaml:6), USD per million tokens:\n  input: 1\n  output: 2\n" in own
+    assert f"always (list of {day}), USD per million tokens:\n  input: 2.5\n" in own
+    assert "always (list of " in said(capsys, "show", "openai/gpt-4o-mini")
 
 
 def test_what_is_missing_or_other_than_listed(place, capsys):

@@ -26,6 +26,8 @@ OLD_DAYS: Final = 90
 
 _KINDS: Final = ("input", "output", "cached_input", "cache_write", "reasoning", "image_input")
 
+UNIT: Final = "USD per million tokens"
+
 _config = click.option("--config", "path", type=click.Path(path_type=Path), help="The YAML file; default: as serve.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -43,13 +45,14 @@ def list_(*, path: Path | None, as_json: bool) -> None:
     snapshot = loaded_config(path).snapshot
     told = [_model(snapshot, model) for model in snapshot.models.values()]
     if as_json:
-        click.echo(json.dumps({"list": _list(), "models": told}))
+        click.echo(json.dumps({"list": _list(), "unit": UNIT, "models": told}))
         return
     rows = [
         (str(one["model"]), str(one["provider"]), str(one["id"]), *_cells(one["price"]), str(one["from"]))
         for one in told
     ]
     print_table([("model", "provider", "id", *(kind.replace("_", " ") for kind in _KINDS), "from"), *rows], left=3)
+    click.echo(f"Prices are in {UNIT}.")
 
 
 @prices.command()
@@ -72,19 +75,19 @@ def show(*, model: str, path: Path | None, as_json: bool) -> None:
         "model": model if known is None else _model(snapshot, known),
         "listed": None if listed is None else {"id": listed.id, "prices": [_dated(one) for one in listed.prices]},
         "list": _list(),
+        "unit": UNIT,
     }
     if as_json:
         click.echo(json.dumps(told))
         return
+    now = None if known is None else _model(snapshot, known)["price"]
     if known is not None:
-        _print_price("now", _model(snapshot, known)["price"], snapshot.origins.get(f"models.{model}.price", "config"))
-    for one in listed.prices if listed is not None else ():
-        dated = _dated(one)
-        _print_price(
-            _when(dated, is_only=listed is not None and len(listed.prices) == 1),
-            dated["price"],
-            f"list of {price_list().date}",
-        )
+        _print_price("now", now, snapshot.origins.get(f"models.{model}.price", "config"))
+    all_dated = [_dated(one) for one in listed.prices] if listed is not None else []
+    is_only = len(all_dated) == 1
+    for dated in all_dated:
+        if not is_only or dated["price"] != now:  # else it was told just now
+            _print_price(_when(dated, is_only=is_only), dated["price"], f"list of {price_list().date}")
     click.echo(f"Source of the list: {price_list().source}")
 
 
@@ -180,10 +183,10 @@ def _flow(price: Price | None) -> str:
 
 
 def _print_price(when: str, price: object, source: str) -> None:
-    click.echo(f"{when} ({source}):")
     if not isinstance(price, dict):
-        click.echo(f"  every token: {price or 'unknown'}")
+        click.echo(f"{when} ({source}):\n  every token: {price or 'unknown'}")
         return
+    click.echo(f"{when} ({source}), {UNIT}:")
     for kind, usd in price.items():
         if kind != "long":
             click.echo(f"  {kind}: {usd:g}")
