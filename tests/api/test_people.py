@@ -31,7 +31,9 @@ async def test_a_key_is_made_told_changed_rotated_and_revoked(client):
     assert (told["key"][-4:], "master", ["first"]) == (told["ends_in"], told["created_by"], told["models"])
     assert 200 == (await client.post("/v1/chat/completions", json=ASK, headers=bearer(made))).status_code
     shown = (await client.get(f"/admin/keys/{told['id']}")).json()
-    assert shown == (await client.get("/admin/keys/app")).json() == {name: told[name] for name in told if name != "key"}
+    assert shown == (await client.get("/admin/keys/app")).json()
+    assert {"tier": "default"} == shown.pop("inherited")
+    assert shown == {name: told[name] for name in told if name != "key"}
     changed = (await client.patch("/admin/keys/app", json={"name": "app2", "budgets": [{"usd": 5}]})).json()
     assert ("app2", 5.0, 9) == (changed["name"], changed["budgets"][0]["usd"], changed["limit"]["at_once"])
     rotated = await client.post("/admin/keys/app2/rotate", json={"grace_s": 60})
@@ -77,6 +79,29 @@ async def test_keys_are_listed_by_whom_they_belong_to(client):
     assert (["a"], ["b"]) == (await names("?user=anna"), await names("?workspace=blue"))
     for wrong in ("?revoked=yes", "?users=anna"):
         assert 400 == (await client.get(f"/admin/keys{wrong}")).status_code
+
+
+async def test_a_key_is_listed_with_what_it_was_given_and_shown_with_what_it_inherits(client):
+    """Its own limit and budgets in the list; of one key also what its user, its workspace and that one's team have."""
+    await client.put("/admin/teams/sales", json={"budgets": [{"usd": 100}]})
+    await client.put("/admin/workspaces/blue", json={"team": "sales"})
+    await client.put("/admin/users/anna", json={"tier": "premium", "limit": {"at_once": 3}})
+    wanted = {"name": "app", "user": "anna", "workspace": "blue", "limit": {"requests_per_minute": 7}}
+    await client.post("/admin/keys", json={**wanted, "budgets": [{"usd": 5, "period": "day"}]})
+    await client.post("/admin/keys", json={"name": "bare", "tier": "premium"})
+    listed = {one["name"]: one for one in (await client.get("/admin/keys")).json()["keys"]}
+    assert (7, [(5, "day")]) == (
+        listed["app"]["limit"]["requests_per_minute"],
+        [(one["usd"], one["period"]) for one in listed["app"]["budgets"]],
+    )
+    assert (None, []) == (listed["bare"]["limit"], listed["bare"]["budgets"])
+    inherited = (await client.get("/admin/keys/app")).json()["inherited"]
+    assert ("premium", {"tier", "user", "team"}) == (inherited["tier"], set(inherited))
+    assert ("anna", 3, "sales", 100) == (
+        *(inherited["user"]["name"], inherited["user"]["limit"]["at_once"]),
+        *(inherited["team"]["name"], inherited["team"]["budgets"][0]["usd"]),
+    )
+    assert {"tier": "premium"} == (await client.get("/admin/keys/bare")).json()["inherited"]
 
 
 async def test_users_workspaces_and_teams_are_set_listed_and_removed(client):

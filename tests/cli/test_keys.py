@@ -72,6 +72,7 @@ def test_everything_that_a_key_may_be_told_is_kept(told, tmp_path):
         *("--zone", "Europe/Copenhagen"),
     )
     shown = told("keys", "show", made["id"])
+    assert {"tier": "default"} == shown.pop("inherited")
     assert {name: made[name] for name in shown} == shown
     assert ("anna", "blue", ["chat"], ["eu", "us"], ["10.0.0.0/8"], "2099-01-31T00:00:00Z") == tuple(
         shown[name] for name in ("user", "workspace", "tasks", "regions", "addresses", "expires_at")
@@ -81,6 +82,41 @@ def test_everything_that_a_key_may_be_told_is_kept(told, tmp_path):
     assert [(0.5, "day", "Europe/Copenhagen"), (10, "month", "Europe/Copenhagen")] == [
         (one["usd"], one["period"], one["zone"]) for one in shown["budgets"]
     ]
+
+
+def test_keys_are_listed_with_what_they_were_given_and_shown_with_what_they_inherit(told, capsys):
+    """In the table, as JSON, and in words of one key."""
+    told("teams", "set", "sales", "--limit", "tpm=50000")
+    told("workspaces", "set", "blue", "--team", "sales")
+    told("users", "set", "anna", "--tier", "premium", "--budget", "9/week")
+    told(
+        "keys",
+        "create",
+        "--name",
+        "app",
+        "--user",
+        "anna",
+        "--workspace",
+        "blue",
+        "--limit",
+        "rpm=7",
+        "--budget",
+        "5/day",
+    )
+    (listed,) = told("keys", "list")["keys"]
+    assert (7, 5) == (listed["limit"]["requests_per_minute"], listed["budgets"][0]["usd"])
+    assert run(["keys", "list"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "limit budgets ends in" in out
+    assert "nothing requests_per_minute=7 5/day …" in out
+    assert run(["keys", "show", "app"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {
+        "tier premium (of its user)",
+        "limit requests per minute 7",
+        "budgets of user anna 9 USD a week (UTC)",
+        "limit of team sales tokens per minute 50,000",
+    } <= set(lines)
 
 
 def test_a_change_leaves_what_it_does_not_say(told, capsys):
@@ -139,6 +175,8 @@ def test_the_list_is_a_table(told, capsys):
         "tier",
         "narrowed",
         "to",
+        "limit",
+        "budgets",
         "ends",
         "in",
         "expires",

@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from turnout.config.amounts import zone as known_zone
-from turnout.core.books.keys import Admin, AdminRole, Key, KeyTold
-from turnout.core.books.people import Rules, Team, User, Workspace
+from turnout.core.books.keys import DEFAULT_TIER, Admin, AdminRole, Key, KeyTold
+from turnout.core.books.people import Inherited, Rules, Team, User, Workspace
 from turnout.core.catalog import FREE, Price
 from turnout.core.principal import Grant
 from turnout.core.rules import Period, Rates
@@ -262,6 +262,15 @@ def describe_grant(grant: Grant) -> dict[str, object]:
         "addresses": list(grant.addresses),
         "expires_at": instant(grant.expires_at),
     }
+
+
+def describe_inherited(key: Key, inherited: Inherited) -> dict[str, object]:
+    """Return what a virtual key has from whom it belongs to: the tier that holds for it, and what each of them was given."""
+    tier = (inherited.tier if key.user else key.tier) or DEFAULT_TIER
+    told: dict[str, object] = {"tier": tier}
+    for kind, (name, rules) in inherited.given.items():
+        told[kind] = {"name": name, **describe_rules(rules)}
+    return told
 
 
 def describe_key(key: Key, wall: float, rules: Rules | None = None) -> dict[str, object]:

@@ -25,6 +25,7 @@ from turnout.api.key_forms import (
     allowance_of,
     changed_form,
     describe_admin,
+    describe_inherited,
     describe_key,
     describe_told,
     grant_of,
@@ -71,7 +72,7 @@ class PeopleDesk:
             asked.get("user", ""), asked.get("workspace", ""), with_revoked=asked.get("revoked") == "true"
         )
         wall = self._service.clock.wall()
-        return told({"keys": [describe_key(one, wall) for one in found]})
+        return told({"keys": [describe_key(one.key, wall, one.rules) for one in found]})
 
     async def key(self, request: Request) -> Response:
         """GET /admin/keys/KEY. PATCH: change it. DELETE: revoke it."""
@@ -87,7 +88,8 @@ class PeopleDesk:
         else:
             admit(self._service, request, "viewer")
             found = await self._people.key(said)
-        return told(describe_key(found.key, self._service.clock.wall(), found.rules))
+        inherited = describe_inherited(found.key, await self._people.inherited(found.key))
+        return told({**describe_key(found.key, self._service.clock.wall(), found.rules), "inherited": inherited})
 
     async def rotate_key(self, request: Request) -> Response:
         """POST /admin/keys/KEY/rotate: another text."""

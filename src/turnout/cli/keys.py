@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from turnout.api.key_forms import KeyChange, KeyForm, changed_form, describe_key, wanted_of
+from turnout.api.key_forms import KeyChange, KeyForm, changed_form, describe_inherited, describe_key, wanted_of
 from turnout.cli.allowing import (
     budgets_in,
     config,
@@ -28,11 +28,24 @@ from turnout.cli.allowing import (
 )
 from turnout.cli.tables import print_table
 from turnout.core.books.keys import DEFAULT_TIER, KeyTold
-from turnout.core.books.people import User
+from turnout.core.books.people import Inherited, User
 from turnout.gateway.clock import SystemClock
 from turnout.gateway.people import By, Made, People, kind_of
 
-_HEADS = ("id", "name", "user", "workspace", "team", "tier", "narrowed to", "ends in", "expires", "status")
+_HEADS = (
+    "id",
+    "name",
+    "user",
+    "workspace",
+    "team",
+    "tier",
+    "narrowed to",
+    "limit",
+    "budgets",
+    "ends in",
+    "expires",
+    "status",
+)
 
 
 @click.group()
@@ -83,7 +96,7 @@ def list_(user: str, workspace: str, with_revoked: bool, path: Path | None, as_j
     async def work(people: People, _by: By) -> list[dict[str, Any]]:
         wall = SystemClock().wall()
         found = await people.keys(user, workspace, with_revoked=with_revoked)
-        return [describe_key(one, wall) for one in found]
+        return [describe_key(one.key, wall, one.rules) for one in found]
 
     told = with_people(path, work)
     if as_json:
@@ -99,12 +112,14 @@ def list_(user: str, workspace: str, with_revoked: bool, path: Path | None, as_j
 @config
 @json_
 def show(key: str, path: Path | None, as_json: bool) -> None:
-    """Show KEY, an id or a name, with everything that holds for it."""
+    """Show KEY, an id or a name, with everything that holds for it; also what it has from its user, workspace and team."""
 
-    async def work(people: People, _by: By) -> KeyTold:
-        return await people.key(key)
+    async def work(people: People, _by: By) -> tuple[KeyTold, Inherited]:
+        found = await people.key(key)
+        return found, await people.inherited(found.key)
 
-    _print(with_people(path, work), as_json=as_json)
+    found, inherited = with_people(path, work)
+    _print(found, as_json=as_json, inherited=describe_inherited(found.key, inherited))
 
 
 @keys.command()
@@ -203,6 +218,8 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
         one["team"],
         one["tier"] or ("of its user" if one["user"] else "default"),
         narrowed(one),
+        limit_told(one["limit"]),
+        budgets_told(one["budgets"]),
         f"…{one['ends_in']}",
         one["expires_at"] or "never",
         one["status"],
@@ -217,6 +234,16 @@ def narrowed(one: Mapping[str, Any]) -> str:
         parts.append("free" if ceiling == "free" else f"${ceiling['input']:g}/{ceiling['output']:g}")
     parts += [", ".join(one["regions"]), ", ".join(one["addresses"])]
     return "; ".join(part for part in parts if part) or "nothing"
+
+
+def limit_told(told: Mapping[str, int | None] | None) -> str:
+    """A described limit in a cell of a table."""
+    return "" if told is None else ", ".join(f"{name}={number}" for name, number in told.items() if number)
+
+
+def budgets_told(told: list[Mapping[str, Any]]) -> str:
+    """Described budgets in a cell of a table."""
+    return ", ".join(f"{one['usd']:g}/{one['period']}" for one in told)
 
 
 def print_fields(told: Mapping[str, Any]) -> None:
@@ -239,12 +266,17 @@ def _words(value: object) -> str:
     return "-" if value in {None, ""} else str(value)
 
 
-def _print(told: KeyTold, *, as_json: bool) -> None:
+def _print(told: KeyTold, *, as_json: bool, inherited: Mapping[str, Any] | None = None) -> None:
     shown = describe_key(told.key, SystemClock().wall(), told.rules)
     if as_json:
-        click.echo(json.dumps(shown))
-    else:
-        print_fields(shown)
+        click.echo(json.dumps(shown if inherited is None else {**shown, "inherited": inherited}))
+        return
+    for kind, given in (inherited or {}).items():
+        if kind == "tier":
+            shown["tier"] = f"{given} (of its user)" if told.key.user else given
+        else:
+            shown |= {f"{what} of {kind} {given['name']}": given[what] for what in ("limit", "budgets")}
+    print_fields(shown)
 
 
 def _print_made(made: Made, *, as_json: bool) -> None:

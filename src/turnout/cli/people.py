@@ -31,7 +31,7 @@ from turnout.cli.allowing import (
     with_people,
     yes,
 )
-from turnout.cli.keys import narrowed, print_fields, print_made
+from turnout.cli.keys import budgets_told, limit_told, narrowed, print_fields, print_made
 from turnout.cli.tables import print_table
 from turnout.core.books.keys import Admin, AdminRole
 from turnout.core.books.people import Kind, Rules
@@ -187,7 +187,8 @@ def remove_team(name: str, yes: bool, path: Path | None, as_json: bool) -> None:
 def _remove(kind: Kind, name: str, path: Path | None, *, asks: bool, as_json: bool) -> None:
     async def look(people: People, _by: By) -> int:
         found = await people.keys()
-        return sum(name == {"user": key.user, "workspace": key.workspace, "team": key.team}[kind] for key in found)
+        owners = [{"user": one.key.user, "workspace": one.key.workspace, "team": one.key.team} for one in found]
+        return sum(name == of[kind] for of in owners)
 
     async def work(people: People, by: By) -> int:
         return await people.remove(by, kind, name)
@@ -321,7 +322,7 @@ def _print_all(kind: str, found: list[Told], *, as_json: bool) -> None:
         return
     own = {"users": ("tier", "blocked"), "workspaces": ("team",), "teams": ()}[kind]
     rows = [
-        (one["name"], *(_word(one[name]) for name in own), _limit(one["limit"]), _budgets(one["budgets"]))
+        (one["name"], *(_word(one[name]) for name in own), limit_told(one["limit"]), budgets_told(one["budgets"]))
         for one in told
     ]
     print_table([("name", *own, "limit", "budgets"), *rows])
@@ -329,14 +330,6 @@ def _print_all(kind: str, found: list[Told], *, as_json: bool) -> None:
 
 def _word(value: object) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
-
-
-def _limit(told: Mapping[str, int] | None) -> str:
-    return "" if told is None else ", ".join(f"{name}={number}" for name, number in told.items() if number)
-
-
-def _budgets(told: list[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{one['usd']:g}/{one['period']}" for one in told)
 
 
 def _print_admin(made: Made, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from turnout.core.books import keys, people
 from turnout.core.books.audit import Outcome, Record, append, recorded
 from turnout.core.books.keys import Admin, AdminRole, Key, KeyTold, Proof
-from turnout.core.books.people import Changed, Kind, Rules, Team, User, Workspace
+from turnout.core.books.people import Changed, Inherited, Kind, Rules, Team, User, Workspace
 from turnout.core.books.statements import Steps
 from turnout.core.catalog import Snapshot
 from turnout.core.principal import Grant, Principal
@@ -107,13 +107,17 @@ class People:
 
     # ── virtual keys ──
 
-    async def keys(self, user: str = "", workspace: str = "", *, with_revoked: bool = False) -> list[Key]:
+    async def keys(self, user: str = "", workspace: str = "", *, with_revoked: bool = False) -> list[KeyTold]:
         """Return the virtual keys, oldest first. Raises StoreError, as everything here."""
-        return await self._database.read(lambda: keys.keys(user, workspace, with_revoked=with_revoked))
+        return await self._database.read(lambda: _keys_told(keys.keys(user, workspace, with_revoked=with_revoked)))
 
     async def key(self, said: str) -> KeyTold:
         """Return the virtual key of that id or name. Raises InvalidRequest."""
         return _or_raise(await self._database.read(lambda: keys.find_key(said)))
+
+    async def inherited(self, key: Key) -> Inherited:
+        """Return what a virtual key has from its user, workspace and team."""
+        return await self._database.read(lambda: people.inherited(key.user, key.workspace, key.team))
 
     async def create_key(self, by: By, wanted: Wanted) -> Made:
         """Make a virtual key; and its user and workspace, where they are new and `by` may make them: each has a row of the
@@ -366,20 +370,14 @@ def _with_rules(
 
 def _all(rows: Steps[list[Team]] | Steps[list[Workspace]] | Steps[list[User]], scope: Kind) -> Steps[list[Told]]:
     found: Sequence[Team | Workspace | User] = yield from rows
-    given: dict[str, Rules] = {}
-    rules = yield from people.rules()
-    for limit in rules.limits:
-        if limit.scope == scope:
-            given[limit.match] = Rules(limit)
-    for budget in rules.budgets:
-        if budget.scope == scope:
-            before = given.get(budget.match, NO_RULES)
-            given[budget.match] = Rules(before.limit, (*before.budgets, budget))
-    for row in rules.broken:
-        if row.scope == scope:
-            before = given.get(row.name, NO_RULES)
-            given[row.name] = msgspec.structs.replace(before, broken=(*before.broken, row.kind))
+    given = yield from people.given(scope)
     return [Told(one, given.get(one.name, NO_RULES)) for one in found]
+
+
+def _keys_told(found: Steps[list[Key]]) -> Steps[list[KeyTold]]:
+    listed = yield from found
+    given = yield from people.given("key")
+    return [KeyTold(one, given.get(one.id, NO_RULES)) for one in listed]
 
 
 def kind_of(one: Team | Workspace | User) -> Kind:

@@ -7,7 +7,7 @@ import pytest
 from turnout.core.books import people
 from turnout.core.books.changes import latest
 from turnout.core.books.keys import Key, Proof, add_key, keys
-from turnout.core.books.people import Changed, Rules, Team, User, Workspace
+from turnout.core.books.people import Changed, Inherited, Rules, Team, User, Workspace
 from turnout.core.books.reading import Broken, RulesRead
 from turnout.core.books.statements import Sql
 from turnout.core.principal import MASTER, Grant
@@ -158,3 +158,34 @@ async def test_a_rule_that_cannot_be_read_stays_until_one_of_its_kind_replaces_i
     await database.write(broken)
     await database.write(lambda: people.drop_rules("user", "anna"))
     assert RulesRead([], [], []) == await database.read(people.rules)
+
+
+async def test_what_a_key_has_from_whom_it_belongs_to(database):
+    """Its user's tier; what each of its user, its workspace and that one's team was given; nothing from nobody."""
+    limit, budget = Limit("team", "sales", Rates(7)), Budget("user:anna/day", "user", "anna", 5, period="day")
+    await database.write(lambda: people.put_user("anna", "premium", None, AT, "me"))
+    await database.write(lambda: people.put_user("bo", None, None, AT, "me"))
+    await database.write(lambda: people.set_rules("team", "sales", Rules(limit)))
+    await database.write(lambda: people.set_rules("user", "anna", Rules(None, (budget,))))
+    told = await database.read(lambda: people.inherited("anna", "blue", "sales"))
+    assert Inherited("premium", {"user": ("anna", Rules(None, (budget,))), "team": ("sales", Rules(limit))}) == told
+    assert Inherited("", {}) == await database.read(lambda: people.inherited("bo", "", ""))
+    assert Inherited("", {}) == await database.read(lambda: people.inherited("", "", ""))
+    assert Inherited("", {}) == await database.read(lambda: people.inherited("nobody", "", ""))
+
+
+async def test_what_was_given_by_name(database):
+    """Of one scope: limits and budgets together, and which rows cannot be read."""
+    limit = Limit("user", "anna", Rates(7))
+    budgets = tuple(Budget(f"user:anna/{period}", "user", "anna", 5, period=period) for period in ("day", "month"))
+    await database.write(lambda: people.set_rules("user", "anna", Rules(limit, budgets)))
+    await database.write(lambda: people.set_rules("team", "sales", Rules(Limit("team", "sales", Rates(1)))))
+
+    def broken():
+        yield Sql("INSERT INTO rule (scope, name, kind, body) VALUES ('user', 'bo', 'limit', 'torn')")
+
+    await database.write(broken)
+    assert {"anna": Rules(limit, budgets), "bo": Rules(broken=("limit",))} == await database.read(
+        lambda: people.given("user")
+    )
+    assert {} == await database.read(lambda: people.given("key"))

@@ -9,7 +9,7 @@ A failure is a value, and then nothing was changed.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -76,6 +76,16 @@ class Rules(msgspec.Struct, frozen=True):
     limit: Limit | None = None
     budgets: tuple[Budget, ...] = ()
     broken: tuple[str, ...] = ()
+
+
+class Inherited(msgspec.Struct, frozen=True):
+    """What a virtual key has from whom it belongs to. tier: its user's, "" for the default one, or for no user.
+
+    given: whoever of its user, its workspace and that one's team was given something: by kind, name and rules.
+    """
+
+    tier: str
+    given: Mapping[Kind, tuple[str, Rules]]
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -281,6 +291,35 @@ def remove_user(name: str, at: int) -> Steps[Changed | GatewayError]:
 def rules() -> Steps[RulesRead]:
     """Return every limit and budget that was given to a team, workspace, user or key, and the rows that cannot be read."""
     return rules_in((yield Sql("SELECT scope, name, kind, body FROM rule ORDER BY scope, name, kind")))
+
+
+def given(scope: Scope) -> Steps[dict[str, Rules]]:
+    """Return what was given to each of a scope, by name; nothing for those who were given nothing. O(rules)."""
+    found: dict[str, Rules] = {}
+    everything = yield from rules()
+    for limit in everything.limits:
+        if limit.scope == scope:
+            found[limit.match] = Rules(limit)
+    for budget in everything.budgets:
+        if budget.scope == scope:
+            before = found.get(budget.match, Rules())
+            found[budget.match] = Rules(before.limit, (*before.budgets, budget))
+    for row in everything.broken:
+        if row.scope == scope:
+            before = found.get(row.name, Rules())
+            found[row.name] = msgspec.structs.replace(before, broken=(*before.broken, row.kind))
+    return found
+
+
+def inherited(user: str, workspace: str, team: str) -> Steps[Inherited]:
+    """Return what a virtual key has from whom it belongs to. "": from nobody."""
+    there = yield from users(user)
+    rows: dict[Kind, tuple[str, Rules]] = {}
+    owners: tuple[tuple[Kind, str], ...] = (("user", user), ("workspace", workspace), ("team", team))
+    for kind, name in owners:
+        if name and (found := (yield from rules_of(kind, name))) != Rules():
+            rows[kind] = (name, found)
+    return Inherited(there[0].tier if user and there else "", rows)
 
 
 def rules_of(scope: Scope, name: str) -> Steps[Rules]:
