@@ -70,6 +70,20 @@ def test_one_is_one_and_two_are_two(capsys):
 # ── list ──
 
 
+def test_it_lists_keys_with_their_names(capsys, written):
+    """Beside the id; the master key is called so, and one without a name has its id alone."""
+    assert run(["keys", "create", "--name", "shop", "--json"]) == 0
+    id_ = json.loads(capsys.readouterr().out)["id"]
+    in_books(None, lambda _l, database: database.write(lambda: append("w1", [entry("req_c-1", key_id=id_)])))
+    text = said(capsys, "list")
+    assert f"  {id_} (shop)  " in text
+    assert "  master " in text
+    assert "  k_anna " in text
+    assert [id_, "shop"] == [
+        one[name] for one in told(capsys, "list", "--key", id_)["entries"] for name in ("key_id", "key_name")
+    ]
+
+
 def test_it_lists_a_session(capsys, written):
     """And no other's."""
     in_books(None, lambda _l, database: database.write(lambda: append("w1", [entry("req_c-1", session="chat-7")])))

@@ -66,6 +66,20 @@ def test_a_table_with_its_total(booked, capsys):
     ] == lines
 
 
+def test_keys_are_told_with_their_names(booked, capsys):
+    """Beside the id, where they have one; also those that were revoked since."""
+    made = json.loads(said(capsys, "keys", "create", "--name", "shop", "--json"))
+    more = [msgspec.structs.replace(ONE, attempt_id="r4-1", key_id=made["id"])]
+    in_books(None, lambda _loaded, database: database.write(lambda: append("w", more)))
+    said(capsys, "keys", "revoke", made["id"], "--yes")
+    lines = said(capsys, "usage", "--by", "key,user", *NOVEMBER).splitlines()
+    assert f"{made['id']} (shop)  anna" in lines[2]
+    assert lines[1].startswith("k1  ")
+    told = json.loads(said(capsys, "usage", "--by", "key", "--json", *NOVEMBER))["lines"]
+    assert {("k1", ""), (made["id"], "shop")} == {(line["key"], line["key_name"]) for line in told}
+    assert "key_name" not in json.loads(said(capsys, "usage", "--json", *NOVEMBER))["lines"][0]
+
+
 def test_what_a_session_came_to(booked, capsys):
     """By itself or told apart; for more days than can be read it is an error that says so."""
     lines = said(capsys, "usage", "--session", "s1", "--by", "session", *NOVEMBER).splitlines()

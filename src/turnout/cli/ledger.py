@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,13 +18,14 @@ import click
 import msgspec
 
 from turnout.cli.opened import in_books, this_person, trail_of
-from turnout.cli.tables import print_table
+from turnout.cli.tables import called, print_table
 from turnout.config.load import Loaded
 from turnout.core.books import audit
 from turnout.core.books.entry import Entry
 from turnout.core.books.ledger import Amounts, Wanted, correct
 from turnout.core.books.sessions import latest_of
 from turnout.core.books.statements import Sql, Steps
+from turnout.core.books.usage import key_names
 from turnout.core.books.verifying import Verdict, verify
 from turnout.core.pricing import LIMIT_NANO_USD, NANO_PER_USD, format_usd
 from turnout.core.usage import LIMIT_TOKENS
@@ -75,17 +76,18 @@ def list_(  # one parameter an option
     times = {name: _unix_ms(at) for name, at in (("since_ms", since), ("until_ms", until)) if at is not None}
     wanted = Wanted(request_id=request, key_id=key, user=user, task=task, model=model, outcome=outcome, **times)
 
-    def read(_loaded: object, database: Database) -> Awaitable[list[Entry]]:
-        return database.read(lambda: latest_of(session, wanted, count))
+    def read(_loaded: object, database: Database) -> Awaitable[tuple[list[Entry], dict[str, str]]]:
+        return database.read(lambda: _listed(session, wanted, count))
 
-    entries = in_books(path, read)
+    entries, names = in_books(path, read)
     if as_json:
-        click.echo(json.dumps({"entries": [_described(one) for one in entries]}))
+        told = [{**_described(one), "key_name": names.get(one.key_id, "")} for one in entries]
+        click.echo(json.dumps({"entries": told}))
         return
     if not entries:
         click.echo("No entry of the ledger is about that.")
         return
-    print_table([_HEADS, *(_cells(one) for one in entries)], left=8)
+    print_table([_HEADS, *(_cells(one, names) for one in entries)], left=8)
 
 
 @ledger.command("verify")
@@ -197,10 +199,17 @@ def _nano_usd(written: str) -> int:
     )
 
 
-def _cells(one: Entry) -> tuple[str, ...]:
+def _listed(session: str, wanted: Wanted, count: int) -> Steps[tuple[list[Entry], dict[str, str]]]:
+    """The entries, and what keys are called."""
+    entries = yield from latest_of(session, wanted, count)
+    return entries, ((yield from key_names()) if entries else {})
+
+
+def _cells(one: Entry, names: Mapping[str, str]) -> tuple[str, ...]:
     outcome = f"corrects {one.corrects}" if one.corrects else one.outcome
     return (
-        *(_moment(one.at_ms), one.attempt_id, one.user or "-", one.key_id or "master", one.task or "-", one.model),
+        *(_moment(one.at_ms), one.attempt_id, one.user or "-", called(one.key_id, names, "master"), one.task or "-"),
+        one.model,
         *(outcome, one.basis, f"{one.input_tokens:,}", f"{one.output_tokens:,}", _usd(one.cost_nano_usd)),
     )
 

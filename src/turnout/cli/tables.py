@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from turnout.core.redact import printable
+
+
+def called(id_: str, names: Mapping[str, str], none: str = "-") -> str:
+    """Return an id with the name that it has, if it has one: "k_4f2a (shop)"; `none` for no id."""
+    name = names.get(id_, "")
+    return f"{id_} ({name})" if name else id_ or none
 
 
 def print_table(rows: Sequence[Sequence[str]], left: int | None = None) -> None:

@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from turnout.cli.opened import in_books
-from turnout.cli.tables import print_table
+from turnout.cli.tables import called, print_table
 from turnout.config.amounts import day
 from turnout.config.load import Loaded
 from turnout.config.prices import price_list
@@ -160,7 +160,11 @@ def _print_report(wanted: Wanted, report: Report) -> None:
         click.echo(f"Nothing was used from {wanted.first} to {wanted.last} ({wanted.zone}).")
         return
     heads = tuple(name.replace("_", " ") for name in wanted.by)
-    lines = [(*(line.names[name] or "-" for name in wanted.by), *_cells(line.sums)) for line in report.lines]
+    names = {"key": report.key_names}
+    lines = [
+        (*(called(line.names[name], names.get(name, {})) for name in wanted.by), *_cells(line.sums))
+        for line in report.lines
+    ]
     total = ("total", *("" for _ in wanted.by[1:]), *_cells(report.total))
     print_table([(*heads, *_HEADS), *lines, total], left=len(heads))
     if report.is_cut:

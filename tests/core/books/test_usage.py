@@ -10,6 +10,7 @@ import pytest
 
 from turnout.core.books.entry import Entry
 from turnout.core.books.ledger import Amounts, append, correct
+from turnout.core.books.statements import Sql
 from turnout.core.books.usage import NAMES, Span, Sums, Wanted, asked, between, report_told, spans, usage
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -65,6 +66,26 @@ async def test_a_report_as_json(booked):
         told["lines"][0][name] for name in ("user", "attempts", "cost_nano_usd", "cost_usd")
     )
     assert 4 == told["total"]["attempts"]
+
+
+async def test_keys_are_told_with_their_names(booked):
+    """Where keys are told apart, and have one; a session's too."""
+
+    def named():
+        yield Sql(
+            "INSERT INTO virtual_key (id, name, person, workspace, tier, narrowed, last4, hash, old_hash, old_until, created_at,"
+            " created_by, revoked_at, revision) SELECT ?, ?, '', '', '', '{}', '', ?, NULL, 0, 0, '', NULL, 0",
+            ("k2", "shop", b"x" * 32),
+        )
+
+    await booked.write(named)
+    for by in (("key",), ("key", "session")):
+        wanted = msgspec.structs.replace(WANTED, by=by)
+        report = await booked.read(lambda wanted=wanted: usage(wanted))
+        assert {"k2": "shop"} == report.key_names
+        told = report_told(wanted, report)["lines"]
+        assert {("k1", ""), ("k2", "shop")} == {(line["key"], line["key_name"]) for line in told}
+    assert {} == (await booked.read(lambda: usage(WANTED))).key_names
 
 
 async def test_days_are_those_of_a_zone(booked):

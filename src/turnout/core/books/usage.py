@@ -132,12 +132,14 @@ class Report(msgspec.Struct, frozen=True):
     """lines: by day, then the dearest first. total: of everything that is wanted, also where `is_cut`: there were more lines.
 
     archived_until_s: where entries were read, Unix seconds up to which they may be in the archive and not counted; else 0.
+    key_names: where keys are told apart, what they are called: by id, those that have a name.
     """
 
     lines: tuple[Line, ...]
     total: Sums
     is_cut: bool = False
     archived_until_s: int = 0
+    key_names: Mapping[str, str] = {}
 
 
 def asked(by: str, since: str, until: str, zone: str, only: Mapping[str, str], wall: float) -> Wanted:
@@ -182,8 +184,19 @@ def spans(wanted: Wanted) -> list[Span]:
 
 def usage(wanted: Wanted, count: int = MOST_LINES) -> Steps[Report]:
     """Return what was used. count: lines at most."""
-    if wanted.is_of_sessions:
-        return (yield from _of_sessions(wanted, count))
+    report = yield from (_of_sessions(wanted, count) if wanted.is_of_sessions else _of_hours(wanted, count))
+    if "key" not in wanted.by:
+        return report
+    return msgspec.structs.replace(report, key_names=(yield from key_names()))
+
+
+def key_names() -> Steps[dict[str, str]]:
+    """Return what virtual keys are called, by id; those that were revoked too. O(keys)."""
+    return {str(id_): str(name) for id_, name in (yield Sql("SELECT id, name FROM virtual_key WHERE name <> ''"))}
+
+
+def _of_hours(wanted: Wanted, count: int) -> Steps[Report]:
+    """From the sums by hour."""
     lines: list[Line] = []
     flags = tuple(int(name in wanted.by) for name in NAMES)
     filters = tuple(wanted.only.get(name, "") for name in NAMES for _ in range(2))
@@ -237,13 +250,17 @@ def report_told(wanted: Wanted, report: Report) -> dict[str, object]:
         "to": wanted.last.isoformat(),
         "zone": wanted.zone,
         "by": list(wanted.by),
-        "lines": [{**line.names, **_sums_told(line.sums)} for line in report.lines],
+        "lines": [{**line.names, **_name_told(line, report), **_sums_told(line.sums)} for line in report.lines],
         "total": _sums_told(report.total),
         "cut": report.is_cut,
     }
     if report.archived_until_s:
         told["archived_until_s"] = report.archived_until_s
     return told
+
+
+def _name_told(line: Line, report: Report) -> dict[str, str]:
+    return {"key_name": report.key_names.get(line.names["key"], "")} if "key" in line.names else {}
 
 
 def _sums_told(sums: Sums) -> dict[str, object]:
