@@ -23,6 +23,11 @@ from turnout.gateway.ledger import Ledger
 from turnout.gateway.recovery import Recovery
 
 
+FOUND = ("785582772-628", "591046129-1372", "300329990-4924", "434193212-751")
+"""Power cuts that once took an intent and left its entry: a segment that was removed though no sync had covered it yet, and
+one whose name a failed sync had counted as synced."""
+
+
 class Shelf:
     """Books that survive a power cut once they have answered: what append gives them, by attempt."""
 
@@ -157,13 +162,13 @@ async def test_t27_a_power_cut_takes_no_more_than_it_may(tmp_path, size, seed, p
     caplog.set_level("CRITICAL", "turnout.ledger")
     count = size(100, 10_000)
     lost = 0
-    for n in range(count):
+    for n, drawn in enumerate((*FOUND, *(f"{seed}-{n}" for n in range(count)))):
         home = tmp_path / str(n % 50)
         home.mkdir(exist_ok=True)
         try:
-            lost += await one(home, f"{seed}-{n}")
+            lost += await one(home, drawn)
         except AssertionError as problem:
-            pytest.fail(f"seed {seed}-{n}: {problem}")
+            pytest.fail(f"seed {drawn}: {problem}")
     proof(
         f"{count:,} power cuts on a simulated disk: nothing lost that was synced or booked, no entry without its intent, "
         f"{lost / count:.2f} attempts a cut lost that were not synced yet"

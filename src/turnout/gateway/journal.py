@@ -65,7 +65,8 @@ _header = msgspec.msgpack.Decoder(_Header).decode
 class Segment(msgspec.Struct):
     """One file, and who still needs it. intents: without their entry yet. entries: not in the books yet.
 
-    closed_at: the journal's position after the last entry to an intent in here: once that is synced, this may go.
+    closed_at: the journal's position after its last record, and after the last entry to an intent in here: once that is
+    synced, this may go. (One that is missing was synced, then, and all before it: so whoever reads may believe what follows.)
     """
 
     number: int
@@ -190,6 +191,7 @@ class Journal:
         segment.length += taken
         self.size_bytes += taken
         self.position += taken
+        segment.closed_at = self.position
 
     def _cut(self) -> None:
         """Take off what does not belong there. If even that fails, the next record goes into a new segment."""
@@ -210,6 +212,8 @@ class Journal:
             self._sync_files([one for one, is_wanted in left if is_wanted] + [file], is_named=is_named)
         except OSError:
             self._is_doubtful = True
+            with self._swapping:
+                self._is_named = self._is_named and is_named
             raise
         finally:
             for one, _ in left:
