@@ -229,16 +229,22 @@ class Money(RuleBasedStateMachine):
         return self.limits["all" if charge.budget == "all" else "user:*"]
 
     def committed(self, charge: Charge, asker: Writer) -> int:
-        """What is spent or promised for sure. Of others only what their leases cover, as nobody can know of the rest yet; of
+        """What is spent or promised for sure. Of others only what their leases cover, as nobody can know of the rest yet: a
+        vendor that took more than it was to has used up what covered others, until that gateway looks after its leases. Of
         the dead only while their leases last.
         """
         total = self.spent.get(charge, 0)
+        leases = {row[:3]: row[3] for row in self.run(self.books.read(lambda: rows(LEASES)))}
         lasting = [one for one in self.dead if self.clock.now() - one.died_at < LEASE_S - 120]
         for writer in (*self.writers, *lasting):
+            promised = 0
             for one in (*writer.open, *writer.unshipped):
                 if charge in one.reservation.charges:
                     cost = one.need if one.cost is None else one.cost
-                    total += cost if writer is asker else min(cost, one.need)
+                    promised += cost if writer is asker else min(cost, one.need)
+            is_covered = writer is asker or self.is_exact
+            covered = max(0, leases.get((writer.name, charge.budget, charge.starts_at), 0))
+            total += promised if is_covered else min(promised, covered)
         return total
 
     def check_refusal(self, writer: Writer, user: str, need: int) -> None:
