@@ -131,7 +131,12 @@ async def test_the_cache_is_told_and_emptied(tmp_path):
         assert (told["entries"], told["hits"], told["misses"], told["hit_ratio"]) == (1, 1, 1, 0.5)
         wrong = await client.delete("/admin/cache?work_space=blue")
         assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "work_space")
-        assert (await client.delete("/admin/cache?workspace=blue")).json() == {"cleared": 0}
+        blue = {"x-turnout-workspace": "blue"}
+        await client.post("/v1/chat/completions", json=body, headers=blue)
+        assert (await client.delete("/admin/cache?workspace=red")).json() == {"cleared": 0}
+        assert (await client.delete("/admin/cache?workspace=")).json() == {"cleared": 1}  # the one of no name, not all
+        await client.post("/v1/chat/completions", json=body)
+        assert (await client.delete("/admin/cache?workspace=blue")).json() == {"cleared": 1}
         assert (await client.get("/admin/cache")).json()["entries"] == 1
         assert (await client.delete("/admin/cache")).json() == {"cleared": 1}
         assert (await client.get("/admin/cache")).json()["entries"] == 0

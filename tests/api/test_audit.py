@@ -47,6 +47,8 @@ async def test_the_newest_rows_with_what_was_before_and_after(client):
         ("what=rollout&count=1", 1),
         ("what=rollout&since_ms=4000000000000", 0),
         ("what=rollout&below=1", 0),
+        ("who=&what=rollout&of=&outcome=&since_ms=&count=&below=", 2),
+        ("what=rollout&count=5000", 2),
     ],
 )
 async def test_only_what_is_asked_for(client, query, count):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.rig import CONFIG, Rig
-from turnout.api.data import LABEL_LENGTH, LARGE_BYTES, MEMBERS
+from turnout.api.data import LABEL_LENGTH, LARGE_BYTES, MEMBERS, MOST_TOKENS
 
 CHAT = {"model": "first", "messages": [{"role": "user", "content": "hej"}]}
 PATH = "/v1/chat/completions"
@@ -87,6 +87,25 @@ async def test_a_user_of_any_length_passes_on_whole_and_is_kept_short(rig):
     assert json.loads(rig.world.witness.dispatches[0].body)["user"] == user
     (trace,) = await rig.traced()
     assert trace.user == user[:LABEL_LENGTH]
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/messages"])
+@pytest.mark.parametrize("many", [-(10**30), -1, 10**9, 2**63, 2**64, 10**30])
+async def test_a_length_that_cannot_be_is_counted_within_bounds_and_passes_on_as_it_is(rig, path, many):
+    """What it may cost is set aside and written down before its vendor is asked, who refuses it, or does not."""
+    async with rig.http() as client:
+        model = "third" if path == "/v1/messages" else "first"
+        answer = await client.post(path, json=CHAT | {"model": model, "max_tokens": many})
+        assert answer.status_code == 200, answer.text
+    assert many == json.loads(rig.world.witness.dispatches[0].body)["max_tokens"]
+
+
+async def test_the_longest_answer_fits_the_books_however_many_are_asked_for(rig):
+    """A number of the books has 63 bits."""
+    async with rig.http() as client:
+        answer = await client.post(PATH, json=CHAT | {"max_tokens": 10**30, "n": 10**30})
+    assert answer.status_code == 200, answer.text
+    assert MOST_TOKENS * 100_000 < 2**63
 
 
 async def test_a_label_that_is_no_utf8_is_read_as_well_as_it_goes(rig):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from starlette.requests import Request
 
-from turnout.api.desk import BODY_BYTES, admit, changing, name_of, query_of, read_body, told
+from turnout.api.desk import BODY_BYTES, LARGEST, admit, changing, name_of, number_of, query_of, read_body, told
 from turnout.core.books.audit import Wanted, latest
 from turnout.core.principal import MASTER, Grant, Principal
 from turnout.errors import InvalidRequest, PermissionDenied, RequestTooLarge, StoreError, Unauthenticated
@@ -69,6 +69,28 @@ def test_a_parameter_that_is_not_known_is_told():
     assert "c" == caught.value.param
     with pytest.raises(InvalidRequest, match="only none"):
         query_of(request(query=b"c=2"))
+
+
+def test_an_empty_value_counts_as_not_said_unless_it_is_a_value_like_others():
+    """An empty field of a form, an empty variable in a script; a parameter that is not known stays one."""
+    assert {"b": "0"} == query_of(request(query=b"a=&b=0"), "a", "b")
+    assert {} == query_of(request(query=b"a"), "a")
+    assert {"a": ""} == query_of(request(query=b"a="), "a", may_be_empty=True)
+    with pytest.raises(InvalidRequest, match="'c'"):
+        query_of(request(query=b"c="), "a")
+
+
+def test_a_number_is_read_within_its_bounds():
+    """Those of its meaning; else whatever a millisecond may be."""
+    assert (5, 7, LARGEST) == (
+        number_of({}, "a", 5),
+        number_of({"a": "007"}, "a", 5, least=7, most=7),
+        number_of({"a": str(LARGEST)}, "a", 5),
+    )
+    for said in ("0", "8", "-1", "+1", "1.0", "x", "²", str(LARGEST + 1)):
+        with pytest.raises(InvalidRequest, match="`a` is a whole number from 1 to 7") as caught:
+            number_of({"a": said}, "a", 5, least=1, most=7)
+        assert "a" == caught.value.param
 
 
 def test_an_answer_is_json():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from tests.rig import CONFIG, Rig
+from turnout.api.openapi import describe
 
 ASK = {"model": "first", "messages": [{"role": "user", "content": "hej"}]}
 
@@ -40,7 +42,7 @@ async def test_a_key_is_made_told_changed_rotated_and_revoked(client):
     assert (200, True) == (rotated.status_code, rotated.json()["old_text_until"] is not None)
     for one in (made, rotated):
         assert 200 == (await client.post("/v1/chat/completions", json=ASK, headers=bearer(one))).status_code
-    again = await client.post("/admin/keys/app2/rotate")
+    again = await client.post("/admin/keys/app2/rotate")  # a body is not needed
     for one, status in ((made, 401), (rotated, 401), (again, 200)):
         assert status == (await client.post("/v1/chat/completions", json=ASK, headers=bearer(one))).status_code
     revoked = await client.delete("/admin/keys/app2")
@@ -77,6 +79,7 @@ async def test_keys_are_listed_by_whom_they_belong_to(client):
     assert ["a", "b"] == sorted(await names())
     assert ["a", "b", "c"] == sorted(await names("?revoked=true"))
     assert (["a"], ["b"]) == (await names("?user=anna"), await names("?workspace=blue"))
+    assert ["a", "b"] == sorted(await names("?user=&workspace=&revoked="))
     for wrong in ("?revoked=yes", "?users=anna"):
         assert 400 == (await client.get(f"/admin/keys{wrong}")).status_code
 
@@ -206,3 +209,53 @@ async def test_two_changes_at_once_both_hold(client):
     await asyncio.gather(*(client.post("/admin/keys", json={"name": f"key-{number}"}) for number in range(8)))
     listed = (await client.get("/admin/keys")).json()["keys"]
     assert {f"key-{number}" for number in range(8)} == {one["name"] for one in listed}
+
+
+async def test_money_is_a_number_or_a_text_and_a_name_said_twice_counts_once(client):
+    """Both exactly; as the description says."""
+    for usd in (0.1, "0.1", 5, "5"):
+        made = await client.post("/admin/keys", json={"models": ["first", "first"], "budgets": [{"usd": usd}]})
+        assert (201, ["first"], float(usd)) == (
+            made.status_code,
+            made.json()["models"],
+            made.json()["budgets"][0]["usd"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"budgets": [{"usd": ""}]}, 422),
+        ({"budgets": [{"usd": None}]}, 422),
+        ({"budgets": [{"usd": 1, "period": "day"}] * 6}, 422),
+        ({"budgets": [{"usd": 1, "period": "day"}] * 2}, 400),
+        ({"budgets": [{"usd": 0}]}, 400),
+        ({"budgets": [{"usd": 0.0000000001}]}, 400),
+        ({"budgets": [{"usd": 1, "zone": ""}]}, 400),
+        ({"budgets": [{"usd": 1, "zone": "Mars/Olympus"}]}, 400),
+        ({"price_ceiling": {"input": "", "output": ""}}, 422),
+        ({"price_ceiling": {"input": 1}}, 422),
+        ({"addresses": ["example.com"]}, 400),
+        ({"addresses": ["192.0.2.7"] * 1001}, 422),
+        ({"expires_at": "2000-01-01T00:00:00Z"}, 400),
+        ({"expires_at": "9999-12-31T23:59:59-01:00"}, 400),
+        ({"name": "a/b"}, 400),
+        ({"user": " "}, 400),
+        ({"user": "anna", "tier": "premium"}, 400),
+        ({"tier": "none such"}, 404),
+        ({"models": ["none such"]}, 404),
+        ({"models": ["x" * 256] * 300}, 413),
+    ],
+)
+async def test_what_cannot_be_is_refused_with_a_described_status(client, body, status):
+    """422 is what the body's shape rules out, 400 what the world does, 404 who is not there; nothing is made."""
+    refused = await client.post("/admin/keys", json=body)
+    assert status == refused.status_code, refused.text
+    assert str(status) in json.loads(describe())["paths"]["/admin/keys"]["post"]["responses"]
+    assert [] == (await client.get("/admin/keys")).json()["keys"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", " a", "*", "x" * 257])
+async def test_an_admin_needs_a_name(client, name):
+    """That the books take."""
+    assert (await client.post("/admin/admins", json={"name": name, "role": "viewer"})).status_code in {400, 422}

@@ -32,6 +32,8 @@ async def test_what_was_used(admin):
     assert 1 == told["total"]["attempts"]
     assert [] == (await admin.get("/admin/usage", params={**asked, "user": "bo"})).json()["lines"]
     assert ["day"] == (await admin.get("/admin/usage")).json()["by"]
+    nothing = (await admin.get("/admin/usage?by=&from=&to=&zone=&key=&user=&arm=")).json()
+    assert ("UTC", ["day"]) == (nothing["zone"], nothing["by"])
 
 
 async def test_what_a_session_came_to(admin):

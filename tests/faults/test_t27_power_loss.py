@@ -22,7 +22,6 @@ from turnout.gateway.journal import read_all
 from turnout.gateway.ledger import Ledger
 from turnout.gateway.recovery import Recovery
 
-
 FOUND = ("785582772-628", "591046129-1372", "300329990-4924", "434193212-751")
 """Power cuts that once took an intent and left its entry: a segment that was removed though no sync had covered it yet, and
 one whose name a failed sync had counted as synced."""

@@ -149,7 +149,7 @@ class Admin:
         """GET /admin/cache: what is kept, and what it saved since the start. DELETE: forget it, or ?workspace= alone."""
         by = self._admit(request, "admin" if request.method == "DELETE" else "viewer")
         if request.method == "DELETE":
-            workspace = query_of(request, "workspace").get("workspace")
+            workspace = query_of(request, "workspace", may_be_empty=True).get("workspace")
             async with changing(self._service, by, "cache.clear", workspace or ""):
                 return told({"cleared": await self._service.clearing.clear(workspace)})
         stats = self._service.engine.cache.stats()

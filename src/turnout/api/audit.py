@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from turnout.api.desk import admit, query_of, told
+from turnout.api.desk import admit, number_of, query_of, told
 from turnout.core.books.audit import Record, Wanted, latest
-from turnout.errors import InvalidRequest
 from turnout.gateway.service import Service
 
 MOST: Final = 1_000
@@ -35,16 +34,9 @@ def audit_routes(service: Service) -> list[Route]:
         admit(service, request, "admin")
         asked = query_of(request, "who", "what", "of", "outcome", "since_ms", "count", "below")
         who, what, of, outcome = (asked.get(name, "") for name in ("who", "what", "of", "outcome"))
-        wanted = Wanted(who, what, of, outcome, _whole(asked, "since_ms", 0))
-        count, below = min(_whole(asked, "count", 100), MOST), _whole(asked, "below", 0)
+        wanted = Wanted(who, what, of, outcome, number_of(asked, "since_ms", 0))
+        count, below = min(number_of(asked, "count", 100), MOST), number_of(asked, "below", 0)
         rows = await service.database.read(lambda: latest(wanted, count, below))
         return told({"rows": [describe_row(seq, record) for seq, record in rows]})
 
     return [Route("/admin/audit", trail, methods=["GET"])]
-
-
-def _whole(asked: dict[str, str], name: str, usual: int) -> int:
-    text = asked.get(name, str(usual))
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise InvalidRequest(f"`{name}` is a whole number.", param=name)
-    return int(text)

@@ -8,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from turnout.api.desk import admit, query_of, told
+from turnout.api.desk import admit, number_of, query_of, told
 from turnout.core.books.alerts import alert_told
 from turnout.core.books.budgets import standing_told
-from turnout.errors import InvalidRequest
 from turnout.gateway.service import Service
 
 MOST: Final = 10_000
@@ -39,10 +38,7 @@ class BudgetDesk:
 
 
 def _most(request: Request) -> int:
-    said = query_of(request, "most").get("most", str(DEFAULT))
-    if not (said.isascii() and said.isdigit() and len(said) < 9 and 1 <= int(said) <= MOST):
-        raise InvalidRequest(f"`most` is how many lines are wanted, from 1 to {MOST}.", param="most")
-    return int(said)
+    return number_of(query_of(request, "most"), "most", DEFAULT, least=1, most=MOST)
 
 
 def budget_routes(service: Service) -> list[Route]:

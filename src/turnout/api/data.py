@@ -30,6 +30,9 @@ from turnout.gateway.service import Service
 LABEL_LENGTH = 256
 """Longest task, user or session name: longer than any UUID or e-mail address, short enough for a trace row."""
 
+MOST_TOKENS = 100_000_000
+"""The longest answer that is counted with: a hundred times what any model gives; a hundred thousand of them fit the books."""
+
 MEMBERS = 100_000
 """The most members that the objects of a large body may have together; a smaller one has no room for so many. A thousand
 messages have 2,000, a hundred tools with their schemas 10,000. A million in one object took 250 ms and 200 MB to split.
@@ -72,12 +75,15 @@ async def _look_through(body: Body, levels: int) -> None:
 def _bounded(call: Call) -> None:
     """Hold what the body names to the same length. Raises InvalidRequest.
 
-    A longer `user` is only cut, and for us alone: it is any text of the application's, and passes on whole.
+    A longer `user` is only cut, and for us alone: it is any text of the application's, and passes on whole. So does a length
+    of the answer that cannot be, for its vendor to refuse: what is counted and set aside for it here has its bounds.
     """
     for param, value in (("model", call.name), ("metadata.task", call.task)):
         if len(value) > LABEL_LENGTH:
             raise InvalidRequest(f"`{param}` is longer than {LABEL_LENGTH} characters.", param=param)
     call.user = call.user[:LABEL_LENGTH]
+    if call.max_output_tokens is not None:
+        call.max_output_tokens = min(max(0, call.max_output_tokens), MOST_TOKENS)
 
 
 def _label(headers: Mapping[bytes, bytes], name: bytes) -> str:

@@ -6,7 +6,7 @@ and nothing is changed (RELIABILITY §2.1, mass assignment). Whoever is refused 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -23,6 +23,10 @@ from turnout.gateway.service import Service
 
 BODY_BYTES: Final = 64 * 1024
 """An admin body is a few numbers and names."""
+
+DIGITS: Final = 15
+LARGEST: Final = 10**DIGITS - 1
+"""Of a number in a query: as Unix milliseconds, the year 33,658."""
 
 T = TypeVar("T")
 
@@ -84,13 +88,24 @@ async def changing(
         raise
 
 
-def query_of(request: Request, *known: str) -> dict[str, str]:
-    """Return the parameters behind the path. Raises InvalidRequest for one that is not among those known."""
+def query_of(request: Request, *known: str, may_be_empty: bool = False) -> dict[str, str]:
+    """Return the parameters behind the path. Raises InvalidRequest for one that is not among those known.
+
+    An empty value counts as not said, unless they `may_be_empty`: for names of which the empty one is one too.
+    """
     if unknown := set(request.query_params) - set(known):
         name = min(unknown)[:100]
         meant = " and ".join(f"`{one}`" for one in known) or "none"
         raise InvalidRequest(f"There is no parameter {name!r} here, only {meant}.", param=name)
-    return dict(request.query_params)
+    return {name: said for name, said in request.query_params.items() if said or may_be_empty}
+
+
+def number_of(asked: Mapping[str, str], name: str, usual: int, *, least: int = 0, most: int = LARGEST) -> int:
+    """Return the whole number that a parameter says, `usual` where it is not said. Raises InvalidRequest."""
+    said = asked.get(name, str(usual))
+    if not (said.isascii() and said.isdigit() and len(said) <= DIGITS and least <= int(said) <= most):
+        raise InvalidRequest(f"`{name}` is a whole number from {least} to {most}.", param=name)
+    return int(said)
 
 
 def told(value: object, status: int = 200) -> Response:

@@ -12,12 +12,13 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from turnout.api.patterns import ADDRESS, NAME, NAME_OR_NONE, PRICE, SUM
 from turnout.config.amounts import zone as known_zone
 from turnout.core.books.keys import DEFAULT_TIER, Admin, AdminRole, Key, KeyTold
 from turnout.core.books.people import Inherited, Rules, Team, User, Workspace
 from turnout.core.catalog import FREE, Price
 from turnout.core.principal import Grant
-from turnout.core.rules import Period, Rates
+from turnout.core.rules import PERIODS, Period, Rates
 from turnout.errors import InvalidRequest
 from turnout.gateway.people import NO_RULES, Allowance, Sum, Told, Wanted
 
@@ -32,17 +33,41 @@ MOST_NAMES: Final = 1_000
 
 MOST_OF_A_LIMIT: Final = 10**12
 
+# What stands under `extra_json_schema` is checked further on, where a refusal is in words: here it is told to tools.
 Name = Annotated[str, msgspec.Meta(max_length=256)]
+OneName = Annotated[str, msgspec.Meta(max_length=256, extra_json_schema={"minLength": 1, "pattern": NAME})]
+NameOrNone = Annotated[str, msgspec.Meta(max_length=256, extra_json_schema={"pattern": NAME_OR_NONE})]
 Names = Annotated[frozenset[Name], msgspec.Meta(max_length=MOST_NAMES)]
+Address = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=256,
+        description="An address or a network, such as 192.0.2.7 or 192.0.2.0/24.",
+        extra_json_schema={"pattern": ADDRESS},
+    ),
+]
+Addresses = Annotated[tuple[Address, ...], msgspec.Meta(max_length=MOST_NAMES)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_OF_A_LIMIT)]
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True, description="It is still to come.")]
+Zone = Annotated[
+    str, msgspec.Meta(description="Of the tz database, as this machine has it.", extra_json_schema={"minLength": 1})
+]
+Usd = Annotated[
+    Decimal,
+    msgspec.Meta(
+        extra_json_schema={"pattern": SUM, "exclusiveMinimum": 0, "maximum": MOST_USD, "multipleOf": 1 / NANO_PER_USD}
+    ),
+]
+TokenPrice = Annotated[
+    Decimal, msgspec.Meta(extra_json_schema={"pattern": PRICE, "minimum": 0, "maximum": MOST_USD, "multipleOf": 0.001})
+]
 
 
 class Ceiling(msgspec.Struct, forbid_unknown_fields=True):
     """The most that tokens may cost, in dollars per million."""
 
-    input: Decimal
-    output: Decimal
+    input: TokenPrice
+    output: TokenPrice
 
 
 class RatesForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,9 +81,14 @@ class RatesForm(msgspec.Struct, forbid_unknown_fields=True):
 class BudgetForm(msgspec.Struct, forbid_unknown_fields=True):
     """Dollars for a period that begins at midnight in a zone of the tz database."""
 
-    usd: Decimal
+    usd: Usd
     period: Period = "month"
-    zone: str = "UTC"
+    zone: Zone = "UTC"
+
+
+Budgets = Annotated[
+    tuple[BudgetForm, ...], msgspec.Meta(max_length=len(PERIODS), description="At most one for each period.")
+]
 
 
 class GrantForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -68,36 +98,36 @@ class GrantForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tasks: Names = frozenset()
     price_ceiling: Literal["free"] | Ceiling | None = None
     regions: Names = frozenset()
-    addresses: Annotated[tuple[Name, ...], msgspec.Meta(max_length=MOST_NAMES)] = ()
+    addresses: Addresses = ()
     expires_at: Instant | None = None
 
 
 class KeyForm(GrantForm, forbid_unknown_fields=True, kw_only=True):
     """Body of POST /admin/keys."""
 
-    name: Name = ""
-    user: Name = ""
-    workspace: Name = ""
+    name: NameOrNone = ""
+    user: NameOrNone = ""
+    workspace: NameOrNone = ""
     tier: Name = ""
     limit: RatesForm | None = None
-    budgets: tuple[BudgetForm, ...] = ()
+    budgets: Budgets = ()
 
 
 class KeyChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Body of PATCH /admin/keys/KEY: what is missing stays as it is, null takes it away."""
 
-    name: Name | msgspec.UnsetType = msgspec.UNSET
-    user: Name | msgspec.UnsetType = msgspec.UNSET
-    workspace: Name | msgspec.UnsetType = msgspec.UNSET
+    name: NameOrNone | msgspec.UnsetType = msgspec.UNSET
+    user: NameOrNone | msgspec.UnsetType = msgspec.UNSET
+    workspace: NameOrNone | msgspec.UnsetType = msgspec.UNSET
     tier: Name | msgspec.UnsetType = msgspec.UNSET
     models: Names | msgspec.UnsetType = msgspec.UNSET
     tasks: Names | msgspec.UnsetType = msgspec.UNSET
     price_ceiling: Literal["free"] | Ceiling | msgspec.UnsetType | None = msgspec.UNSET
     regions: Names | msgspec.UnsetType = msgspec.UNSET
-    addresses: tuple[Name, ...] | msgspec.UnsetType = msgspec.UNSET
+    addresses: Addresses | msgspec.UnsetType = msgspec.UNSET
     expires_at: Instant | msgspec.UnsetType | None = msgspec.UNSET
     limit: RatesForm | msgspec.UnsetType | None = msgspec.UNSET
-    budgets: tuple[BudgetForm, ...] | msgspec.UnsetType = msgspec.UNSET
+    budgets: Budgets | msgspec.UnsetType = msgspec.UNSET
 
 
 class Rotation(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,7 +139,7 @@ class Rotation(msgspec.Struct, forbid_unknown_fields=True):
 class AdminForm(GrantForm, forbid_unknown_fields=True, kw_only=True):
     """Body of POST /admin/admins."""
 
-    name: Name
+    name: OneName
     role: AdminRole
 
 
@@ -117,7 +147,7 @@ class GivenForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Body of PUT /admin/teams/NAME: what is missing stays as it is."""
 
     limit: RatesForm | msgspec.UnsetType | None = msgspec.UNSET
-    budgets: tuple[BudgetForm, ...] | msgspec.UnsetType = msgspec.UNSET
+    budgets: Budgets | msgspec.UnsetType = msgspec.UNSET
 
 
 class WorkspaceForm(GivenForm, forbid_unknown_fields=True, kw_only=True):

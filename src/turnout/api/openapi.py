@@ -13,10 +13,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from turnout import __version__
+from turnout.api import parameters
 from turnout.api.admin import WhatIf
 from turnout.api.key_forms import AdminForm, GivenForm, KeyChange, KeyForm, Rotation, UserForm, WorkspaceForm
 from turnout.api.schemas import REF, SCHEMAS, Json
 from turnout.api.secrets import SetKey
+from turnout.api.usage import QUERY
 from turnout.core.limit_view import LimitView
 from turnout.core.quota_view import QuotaView
 from turnout.core.trace import Trace
@@ -27,7 +29,7 @@ class Route(NamedTuple):
     """One operation. paths: it and its other spellings. body, answer: names of schemas, "" for none.
 
     streams: the answer may be a stream of server-sent events. errors: statuses besides those of every route. key: asked for.
-    query: names of parameters that may stand in it. made: it makes something, and answers 201.
+    query: names of parameters that may stand in it. made: it makes something, and answers 201. optional: so is its body.
     """
 
     paths: tuple[str, ...]
@@ -42,34 +44,14 @@ class Route(NamedTuple):
     content_type: str = "application/json"
     query: tuple[str, ...] = ()
     made: bool = False
+    optional: bool = False
 
 
-_ASKED: Final = (400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
-_LABEL: Final[Json] = {"type": "string", "maxLength": 256}
-_HEADERS: Final[Mapping[str, Json]] = {
-    "x-turnout-task": _LABEL,
-    "x-turnout-user": _LABEL,
-    "x-turnout-session": _LABEL,
-    "x-turnout-workspace": _LABEL,
-    "x-turnout-priority": {"enum": ["high", "medium", "low"]},
-    "x-turnout-timeout": {
-        "type": "string",
-        "pattern": r"^[0-9]{1,7}(\.[0-9]{1,9})?$",
-        "description": "How many seconds the client waits.",
-    },
-    "cache-control": {"type": "string", "description": "no-cache, no-store, max-age=N"},
-    "idempotency-key": {
-        "type": "string",
-        "pattern": "^[!-~]{1,255}$",
-        "minLength": 1,
-        "maxLength": 255,
-        "description": "The same request with the same key again is told the same answer.",
-    },
-}
-"""What requests may carry. Not `x-turnout-by`: no schema says which instants are still to come."""
-
-_CHANGING: Final = (400, 404, 413, 422, 503)
-_ABOUT_PEOPLE: Final = (400, 404, 409, 413, 422, 503)
+_ASKED: Final = (402, 404, 408, 409, 415, 429, 502, 503, 504)
+_CHANGING: Final = (404, 503)
+_ABOUT_PEOPLE: Final = (404, 409, 503)
+_WITH_A_BODY: Final = (400, 413, 422)
+_PEOPLE: Final = ("/admin/users/", "/admin/workspaces/", "/admin/teams/", "/admin/admins/")
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -103,17 +85,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(("/admin/config",), "get", "config", "Name the configuration in force.", "Configuration"),
     Route(("/admin/quotas",), "get", "quotas", "Tell what vendors allow, and what is used of it.", "Quotas"),
     Route(
-        ("/admin/usage",), "get", "usage", "Tell what was used and what it cost.", "Usage", "", (400, 503),
-        query=("by", "from", "to", "zone", "key", "user", "workspace", "team", "task", "model", "provider", "vendor_model", "arm")
+        ("/admin/usage",), "get", "usage", "Tell what was used and what it cost.", "Usage", "", (503,),
+        query=QUERY
     ),
     Route(("/admin/cache",), "get", "cache", "Tell what is kept, and what it saved.", "CacheStats"),
-    Route(("/admin/cache",), "delete", "clearCache", "Forget kept answers.", "Cleared", "", (400, 503), query=("workspace",)),
-    Route(("/admin/keys",), "get", "keys", "List the virtual keys.", "Keys", "", (400, 503), query=("user", "workspace", "revoked")),
+    Route(("/admin/cache",), "delete", "clearCache", "Forget kept answers.", "Cleared", "", (503,), query=("workspace",)),
+    Route(("/admin/keys",), "get", "keys", "List the virtual keys.", "Keys", "", (503,), query=("user", "workspace", "revoked")),
     Route(("/admin/keys",), "post", "createKey", "Make a key; its text is told this once.", "KeyMade", "KeyForm", _ABOUT_PEOPLE, made=True),
     Route(("/admin/keys/{key}",), "get", "key", "Tell about one key, by its id or name.", "Key", "", (400, 404, 503)),
     Route(("/admin/keys/{key}",), "patch", "changeKey", "Change what is said.", "Key", "KeyChange", _ABOUT_PEOPLE),
     Route(("/admin/keys/{key}",), "delete", "revokeKey", "Let it open nothing any more.", "Key", "", (400, 404, 409, 503)),
-    Route(("/admin/keys/{key}/rotate",), "post", "rotateKey", "Make another text for it.", "KeyMade", "Rotation", _ABOUT_PEOPLE),
+    Route(("/admin/keys/{key}/rotate",), "post", "rotateKey", "Make another text for it.", "KeyMade", "Rotation", _ABOUT_PEOPLE, optional=True),
     Route(("/admin/users",), "get", "users", "List the users.", "Users", "", (503,)),
     Route(("/admin/users/{name}",), "put", "setUser", "Make a user, or change them.", "User", "UserForm", _ABOUT_PEOPLE),
     Route(("/admin/users/{name}",), "delete", "removeUser", "Revoke their keys, and take them away.", "Removed", "", (404, 503)),
@@ -135,12 +117,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(("/admin/admins",), "get", "admins", "List the admins.", "Admins", "", (503,)),
     Route(("/admin/admins",), "post", "createAdmin", "Make an admin; their key is told this once.", "AdminMade", "AdminForm", _ABOUT_PEOPLE, made=True),
     Route(("/admin/admins/{name}",), "delete", "revokeAdmin", "Let their key open nothing any more.", "Admin", "", (404, 503)),
-    Route(("/admin/admins/{name}/rotate",), "post", "rotateAdmin", "Make another key for them.", "AdminMade", "Rotation", _ABOUT_PEOPLE),
-    Route(("/admin/budgets",), "get", "budgets", "Tell how budgets stand in their present periods.", "Budgets", "", (400, 503), query=("most",)),
-    Route(("/admin/alerts",), "get", "alerts", "Tell which budgets reached which mark, and who was told.", "Alerts", "", (400, 503), query=("most",)),
+    Route(("/admin/admins/{name}/rotate",), "post", "rotateAdmin", "Make another key for them.", "AdminMade", "Rotation", _ABOUT_PEOPLE, optional=True),
+    Route(("/admin/budgets",), "get", "budgets", "Tell how budgets stand in their present periods.", "Budgets", "", (503,), query=("most",)),
+    Route(("/admin/alerts",), "get", "alerts", "Tell which budgets reached which mark, and who was told.", "Alerts", "", (503,), query=("most",)),
     Route(("/admin/limits",), "get", "limits", "Tell where the limits of callers stand.", "Limits"),
     Route(
-        ("/admin/audit",), "get", "audit", "Tell who changed or tried what.", "AuditRows", "", (400, 503),
+        ("/admin/audit",), "get", "audit", "Tell who changed or tried what.", "AuditRows", "", (503,),
         query=("who", "what", "of", "outcome", "since_ms", "count", "below")
     ),
     Route(("/admin/secrets",), "get", "secrets", "List the stored keys of providers.", "Secrets"),
@@ -153,8 +135,9 @@ ROUTES: Final[tuple[Route, ...]] = (
 )  # fmt: skip
 
 _MEANINGS: Final[Mapping[int, str]] = {
-    400: "It cannot be read or makes no sense.",
+    400: "It cannot be read, or asks for what no schema can rule out: a day that is past, a zone that there is not.",
     401: "No key, or an unknown one.",
+    402: "A budget has no room for it; `error.budget` says which.",
     403: "The key may not do this.",
     404: "No such model, task, rollout, trace, key or person.",
     405: "Another method is asked for.",
@@ -164,7 +147,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     415: "The body is compressed.",
     422: "The Idempotency-Key is another request's; a field that the route does not take, or a value that it cannot have; or the"
     " configuration is wrong, and the old one serves on.",
-    429: "Every candidate said not now.",
+    429: "A limit of the caller's is used up, what vendors allow has no room, or every candidate said not now.",
     431: "The headers are too large.",
     502: "The candidates failed.",
     503: "Nobody can serve this now.",
@@ -173,7 +156,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 
 def describe() -> bytes:
-    """Return the description as JSON. About 3 ms; it is the same as long as the process lives."""
+    """Return the description as JSON. About 4 ms; it is the same as long as the process lives."""
     _, own = msgspec.json.schema_components(
         (
             Trace,
@@ -211,7 +194,8 @@ def describe() -> bytes:
             "servers": [{"url": "/"}],
             "paths": paths,
             "components": {
-                "schemas": {**own, **SCHEMAS},
+                "schemas": {**_as_read(own), **SCHEMAS},
+                "headers": parameters.ANSWERED,
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},
                     "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -230,19 +214,25 @@ def _operation(route: Route, path: str, *, is_alias: bool) -> Json:
         "security": [{"bearer": []}, {"header": []}] if route.key else [],
         "responses": _responses(route),
     }
-    parameters = [
-        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    schema = parameters.PERSON if path.startswith(_PEOPLE) else {"type": "string", "minLength": 1}
+    there: list[Json] = [
+        {"name": part[1:-1], "in": "path", "required": True, "schema": schema}
         for part in path.split("/")
         if part.startswith("{")
     ]
-    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
-    if route.streams or route.name == "embeddings":
-        parameters += [{"name": name, "in": "header", "schema": schema} for name, schema in _HEADERS.items()]
-    if parameters:
-        told["parameters"] = parameters
+    there += [parameters.query(name, may_be_empty=route.method == "delete") for name in route.query]
+    if _asks(route):
+        there += [{"name": name, "in": "header", "schema": schema} for name, schema in parameters.ASKED.items()]
+    if there:
+        told["parameters"] = there
     if route.body:
-        told["requestBody"] = {"required": True, "content": {"application/json": _schema(route.body)}}
+        told["requestBody"] = {"required": not route.optional, "content": {"application/json": _schema(route.body)}}
     return told
+
+
+def _asks(route: Route) -> bool:
+    """Whether a model is asked."""
+    return route.errors == _ASKED
 
 
 def _responses(route: Route) -> Json:
@@ -250,15 +240,29 @@ def _responses(route: Route) -> Json:
     if route.streams:
         content["text/event-stream"] = _schema("Event")
     told: dict[str, Any] = {"201" if route.made else "200": {"description": "As asked.", "content": content}}
-    for status in sorted({*route.errors, *((401, 403) if route.key else ()), 431}):
+    always = (*((401, 403) if route.key else ()), *(_WITH_A_BODY if route.body else (400,) if route.query else ()), 431)
+    for status in sorted({*route.errors, *always}):
         is_own = route.answer in {"Health", "Reloaded"} and status in route.errors
         shape = _schema(route.answer if is_own else "Error")
         told[str(status)] = {"description": _MEANINGS[status], "content": {"application/json": shape}}
+    for status, one in told.items():
+        if names := parameters.answered(int(status), asks=_asks(route)):
+            one["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     told["default"] = {
         "description": "Any other error: `error.code` says which.",
         "content": {"application/json": _schema("Error")},
     }
     return told
+
+
+def _as_read(schema: Any) -> Any:
+    """Return a schema of a struct as its decoder reads bodies: money is a number or a text, and a name may be there twice."""
+    if isinstance(schema, list):
+        return [_as_read(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {name: _as_read(one) for name, one in schema.items() if name != "uniqueItems"}
+    return {**told, "type": ["number", "string"]} if told.get("format") == "decimal" else told
 
 
 def _schema(name: str) -> Json:

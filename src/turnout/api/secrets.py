@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.requests import Request
@@ -10,17 +10,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from turnout.api.desk import admit, read_body, told
+from turnout.api.patterns import VISIBLE
 from turnout.core.books.audit import Record
 from turnout.core.secret import Secret
 from turnout.errors import InvalidRequest
 from turnout.gateway.people import By
 from turnout.gateway.service import Service
 
+MOST_CHARACTERS: Final = 4_096
+"""As gateway/vault.py."""
+
 
 class SetKey(msgspec.Struct, forbid_unknown_fields=True):
     """Body of PUT /admin/secrets/PROVIDER."""
 
-    key: str
+    key: Annotated[
+        str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": MOST_CHARACTERS, "pattern": VISIBLE})
+    ]
 
 
 _SET_KEY: Final = msgspec.json.Decoder(SetKey)

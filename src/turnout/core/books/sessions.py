@@ -12,7 +12,7 @@ from typing import Final, cast
 from turnout.core.books.archive import YOUNGEST
 from turnout.core.books.entry import Entry
 from turnout.core.books.ledger import HOUR_S, LATEST, Wanted, entry_of, latest
-from turnout.core.books.statements import Sql, Steps
+from turnout.core.books.statements import Row, Sql, Steps
 
 MOST_DAYS: Final = 31
 
@@ -48,6 +48,11 @@ LIMIT ?
 """As core/books/usage.py has it over the sums, with the session as the last of the names."""
 
 LATEST_OF_ONE: Final = LATEST.replace("\nWHERE ", "\nWHERE session = ? AND ", 1)
+
+
+def grouped(values: Row) -> Sql:
+    """Return the statement that adds up entries by name. values: of GROUPED, in its order."""
+    return Sql(GROUPED, values)
 
 
 def hours_ms(start_s: int, end_s: int) -> tuple[int, int]:

@@ -225,14 +225,14 @@ def _of_sessions(wanted: Wanted, count: int) -> Steps[Report]:
     days = spans(wanted)
     for span in days:
         limit = count + 1 - len(lines)
-        rows = yield Sql(sessions.GROUPED, (*flags, *sessions.hours_ms(span.start_s, span.end_s), *filters, limit))
+        rows = yield sessions.grouped((*flags, *sessions.hours_ms(span.start_s, span.end_s), *filters, limit))
         lines += [_line(wanted, span, cast("Sequence[str | int]", row), ALL_NAMES) for row in rows]
         if len(lines) > count:
             break
     total, is_cut = _total(lines), len(lines) > count
     if is_cut:
         all_ms = sessions.hours_ms(days[0].start_s, days[-1].end_s)
-        (row,) = yield Sql(sessions.GROUPED, (*(0 for _ in ALL_NAMES), *all_ms, *filters, 1))
+        (row,) = yield sessions.grouped((*(0 for _ in ALL_NAMES), *all_ms, *filters, 1))
         total = Sums(*cast("Sequence[int]", row[len(ALL_NAMES) :]))
     until_s = yield from sessions.archived_until()
     archived_until_s = until_s if until_s > days[0].start_s else 0
