@@ -127,4 +127,4 @@ def _alert_row(one: Sent) -> tuple[str, ...]:
 
 def _moment(at: int | None) -> str:
     """An instant by this machine's clock and zone, "" for none."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    return "" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")

@@ -59,4 +59,4 @@ def _row(view: LimitView, gauge: LimitGauge) -> tuple[str, ...]:
 
 def _moment(at: float | None) -> str:
     """An instant by this machine's clock and zone, "" for none."""
-    return "" if at is None else datetime.fromtimestamp(round(at), UTC).astimezone().strftime("%H:%M:%S")
+    return "" if at is None else datetime.fromtimestamp(round(at), UTC).astimezone().strftime("%H:%M:%S %Z")

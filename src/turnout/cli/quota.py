@@ -72,4 +72,4 @@ def _cells(gauge: Gauge) -> tuple[str, ...]:
 
 def _moment(at: float | None) -> str:
     """An instant by this machine's clock and zone, "" for none."""
-    return "" if at is None else datetime.fromtimestamp(round(at), UTC).astimezone().strftime("%m-%d %H:%M:%S")
+    return "" if at is None else datetime.fromtimestamp(round(at), UTC).astimezone().strftime("%m-%d %H:%M:%S %Z")
