@@ -136,6 +136,10 @@ class PostgresServer:
         self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
+    def drop(self, url: str) -> None:
+        """Take a database away again: a few hundred of them are a hundred thousand files to delete at the end."""
+        self.sql(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
     def url(self, database: str) -> str:
         """The address of a database."""
         return f"postgresql://turnout@{self.host}:{self.port}/{database}"

@@ -56,8 +56,9 @@ async def databases(request, tmp_path) -> AsyncIterator[Databases]:
     """What Databases says."""
     opened: list[Database] = []
     make: Callable[..., Database]
+    urls: list[str] = []
     if request.param == "postgres":
-        make = _postgres(request)
+        make = _postgres(request, urls)
     else:
         make = lambda **options: SqliteBooks(tmp_path / "books.sqlite3", **options)
 
@@ -70,12 +71,13 @@ async def databases(request, tmp_path) -> AsyncIterator[Databases]:
     yield another
     for database in opened:
         await database.close()
+    for url in urls:
+        request.getfixturevalue("postgres_server").drop(url)
 
 
-def _postgres(request: pytest.FixtureRequest) -> Callable[..., Database]:
-    """Make the test's database when it is first opened: with all tables, unless the test brings its own."""
+def _postgres(request: pytest.FixtureRequest, urls: list[str]) -> Callable[..., Database]:
+    """Make the test's database when it is first opened: with all tables, unless the test brings its own. urls: where it is."""
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    urls: list[str] = []
 
     def make(**options: Any) -> Database:
         if not urls:
