@@ -15,7 +15,8 @@ from tests.postgres_server import PostgresServer
 from tests.process import Served, SimulatedVendor
 
 RATE = 50
-LOCK = "BEGIN; LOCK TABLE entry, entry_head, rollup IN EXCLUSIVE MODE; SELECT pg_sleep({seconds}); COMMIT"
+LOCK = "BEGIN; LOCK TABLE entry_head, entry, rollup IN EXCLUSIVE MODE; SELECT pg_sleep({seconds}); COMMIT"
+"""In the order in which the ledger takes them: in another, PostgreSQL might end this session instead of ours."""
 
 
 @contextlib.asynccontextmanager

@@ -23,8 +23,9 @@ from typing import Final
 
 import msgspec
 
-from turnout.core.books.keys import Holder
+from turnout.core.books.keys import Admin, Holder, Key
 from turnout.core.principal import ADMIN, MASTER, Principal
+from turnout.core.resolving import resolve
 from turnout.core.sealing import derived
 from turnout.core.secret import Secret
 from turnout.errors import GatewayError, PermissionDenied, StoreError, Unauthenticated
@@ -37,6 +38,8 @@ ADMIN_PREFIX = "sk-turnout-admin-"
 
 UNSURE_S = 1.0
 """How old what we know of the books may be, in seconds, before an unknown key may be one that we have not heard of."""
+
+resolve(Admin, Holder, Key)
 
 _LABEL: Final = "keys"
 _PEPPER = "key.pepper"

@@ -14,6 +14,7 @@ import msgspec
 
 from turnout.core.books.statements import Row, Sql, Steps
 from turnout.core.pricing import format_usd
+from turnout.core.resolving import resolve
 
 Channel = Literal["webhook", "mail"]
 
@@ -175,3 +176,6 @@ def alert_told(one: Sent) -> dict[str, object]:
         "taken_at": one.taken_at,
         "problem": one.problem or None,
     }
+
+
+resolve(Alert, Sent)

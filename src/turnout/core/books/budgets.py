@@ -23,6 +23,7 @@ from turnout.core.books.entry import Charge, Entry
 from turnout.core.books.statements import Row, Sql, Steps
 from turnout.core.budgeting import Account, Granted, Room, Window, grant, windows
 from turnout.core.pricing import format_usd
+from turnout.core.resolving import resolve
 from turnout.core.rules import Budget, Tier
 
 _SPEND: Final = """
@@ -356,3 +357,6 @@ def _key(charge: Charge) -> tuple[str, int]:
 
 def _in_order(charges: Iterable[Charge]) -> list[Charge]:
     return sorted(charges, key=_key)
+
+
+resolve(Standing, Held)

@@ -23,6 +23,7 @@ from turnout.core.books.budgets import consume
 from turnout.core.books.entry import Charge, Entry, Intent
 from turnout.core.books.loading import clean
 from turnout.core.books.statements import Load, Row, Sql, Steps, Value
+from turnout.core.resolving import resolve
 
 CORRECTING: Final = "corrections"
 """The writer of corrections, whoever makes them."""
@@ -284,3 +285,6 @@ def correct(attempt_id: str, right: Amounts, at_ms: int) -> Steps[Entry | None]:
     if any(differences.values()):
         yield from append(CORRECTING, [correction])
     return correction
+
+
+resolve(Entry)

@@ -17,6 +17,7 @@ import msgspec
 from turnout.core.books.reading import RulesRead, rules_in
 from turnout.core.books.statements import Sql, Steps
 from turnout.core.names import nearest
+from turnout.core.resolving import resolve
 from turnout.core.rules import Budget, Limit, Scope
 from turnout.errors import GatewayError, InvalidRequest
 
@@ -363,3 +364,6 @@ def _kinds(given: Rules) -> list[str]:
 
 def _only(rows: list[T]) -> T | None:
     return rows[0] if rows else None
+
+
+resolve(Team, Workspace, User)
