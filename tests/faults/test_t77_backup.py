@@ -3,17 +3,19 @@
 """
 
 import asyncio
+import json
 
 import pytest
 
 from tests.entries import entry
 from tests.faults.banked import over, until_drained, with_a_key
 from tests.faults.together import Steady, p99, wrong
+from tests.process import turnout
 from tests.rig import Rig
 from turnout.core.books.ledger import append
 from turnout.core.books.statements import Sql
 from turnout.core.books.verifying import verify
-from turnout.gateway.backup import back_up, restore
+from turnout.gateway.backup import restore
 from turnout.stores.sqlite_books import SqliteBooks
 
 RATE = 50
@@ -22,7 +24,7 @@ BATCH = 1_000
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_t77_backup(kind, tmp_path, request, size, proof):
-    """Again and again while requests come in; each is restored and checked entry by entry."""
+    """By the command, again and again while requests come in; each is restored and checked entry by entry."""
     entries, seconds = size((2_000, 1.5), (200_000, 20))
     url = ""
     if kind == "postgres":
@@ -41,7 +43,10 @@ async def test_t77_backup(kind, tmp_path, request, size, proof):
         backups = []
         while not loading.done():
             file = tmp_path / f"backup-{len(backups)}"
-            backups.append((file, await back_up(rig.service.database, file)))
+            asked = ("backup", str(file), "--config", str(rig.config_path), "--json")
+            code, told, problem = await turnout(rig.home, *asked, TURNOUT_HOME=str(tmp_path / "elsewhere"))
+            assert 0 == code, problem
+            backups.append((file, json.loads(told)))
             await asyncio.sleep(0.1)
         meanwhile = await loading
         await until_drained(rig)
@@ -53,15 +58,16 @@ async def test_t77_backup(kind, tmp_path, request, size, proof):
         await restored.open()
         verdict = await restored.read(verify)
         await restored.close()
-        assert (True, contents.entries, contents.cost_nano_usd) == (
+        assert (True, contents["entries"], contents["cost_nano_usd"]) == (
             verdict.is_whole,
             verdict.entries,
             verdict.cost_nano_usd,
         ), verdict.faults
-        assert entries < contents.entries <= total
+        assert entries < contents["entries"] <= total
+    count = backups[-1][1]["entries"]
     more = p99(meanwhile) / p99(before) - 1
     assert more <= size(5.0, 0.2), (p99(before), p99(meanwhile))
     proof(
-        f"{kind}: {len(backups)} backups of {backups[-1][1].entries:,} entries at {RATE} requests a second: each whole and its "
+        f"{kind}: {len(backups)} backups of {backups[-1][1]['entries']:,} entries at {RATE} requests a second: each whole and its "
         f"sum the snapshot's; p99 {1000 * p99(before):.1f} ms before, {1000 * p99(meanwhile):.1f} ms meanwhile"
     )
