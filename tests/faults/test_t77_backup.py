@@ -68,6 +68,6 @@ async def test_t77_backup(kind, tmp_path, request, size, proof):
     more = p99(meanwhile) / p99(before) - 1
     assert more <= size(5.0, 0.2), (p99(before), p99(meanwhile))
     proof(
-        f"{kind}: {len(backups)} backups of {backups[-1][1]['entries']:,} entries at {RATE} requests a second: each whole and its "
+        f"{kind}: {len(backups)} backups of {count:,} entries at {RATE} requests a second: each whole and its "
         f"sum the snapshot's; p99 {1000 * p99(before):.1f} ms before, {1000 * p99(meanwhile):.1f} ms meanwhile"
     )
