@@ -3,6 +3,7 @@
 Load comes from a process of its own, over more connections than can be under way, and never waits for an answer (open
 loop). Saturation by places: a vendor that takes its time, and a small `server.concurrency`. Saturation by the processor:
 streams faster than one core forwards them. Peak and overload are measured in the same run, so only ratios are compared.
+The load opens its connections beforehand; one that it has not used within `header_timeout` would be closed under a request.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ DELAY_S = 0.15
 PLACES = 30
 ROOM = 27
 CONFIG = """
-server: {{concurrency: {places}}}
+server: {{concurrency: {places}, header_timeout: 60}}
 traces: {{rows: 1000000}}
 providers:
   stub: {{kind: compatible, base_url: "{url}/v1", api_key: sk-canary-stub-key-1}}
