@@ -77,15 +77,6 @@ async def test_an_entry_without_its_intent_is_booked_as_well(tmp_path):
         assert ["a-1"] == await booked(database)
 
 
-async def test_what_no_vendor_said_is_counted(tmp_path):
-    """C3: the part of the cost that is an estimate."""
-    async with books(tmp_path) as database, ledger(tmp_path, database) as one:
-        attempt(one, "a-1", basis="estimated", cost_nano_usd=7)
-        attempt(one, "b-1", basis="unknown", cost_nano_usd=None)
-        attempt(one, "c-1")
-        assert 7 == one.stats.unreconciled_nano_usd
-
-
 # ── durability ──
 
 

@@ -63,7 +63,7 @@ class LedgerStats(msgspec.Struct, frozen=True):
 
     waiting: entries in memory that are not in the books; is_long: there are more, in the journal. journal_bytes: of our
     segments. open: attempts without their entry. shipped: entries taken to the books by this process, orphans: of those,
-    attempts that a dead process did not end. unreconciled_nano_usd: cost of entries that is no vendor's word.
+    attempts that a dead process did not end.
     """
 
     is_degraded: bool
@@ -74,7 +74,6 @@ class LedgerStats(msgspec.Struct, frozen=True):
     open: int
     shipped: int
     orphans: int
-    unreconciled_nano_usd: int
 
 
 class Ledger:
@@ -109,7 +108,6 @@ class Ledger:
         self._is_behind = False
         self._lost: LedgerUnavailable | None = None
         self._shipped = 0
-        self._unreconciled = 0
         self._has_more = asyncio.Event()
         self._shipping = asyncio.Lock()
         self._tasks = Tasks()
@@ -199,8 +197,6 @@ class Ledger:
         if intended is not None:
             intended.intents -= 1
             intended.closed_at = self._journal.position
-        if entry.basis != "exact":
-            self._unreconciled += entry.cost_nano_usd or 0
         if segment is not None and (self._beyond is not None or len(self._queue) >= QUEUE):
             self._beyond = self._beyond or before
         else:
@@ -222,7 +218,6 @@ class Ledger:
             open=len(self._open),
             shipped=self._shipped + self._recovery.entries,
             orphans=self._recovery.orphans,
-            unreconciled_nano_usd=self._unreconciled,
         )
 
     # ── to the books ──
