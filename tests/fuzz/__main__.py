@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tests.fuzz import CORPUS, TARGETS
 
 LONGEST_INPUT: Final = 2048
 MOST_KEPT: Final = 25
-AT_ONCE: Final = 2
+AT_ONCE: Final = int(os.environ.get("FUZZ_AT_ONCE", "2"))
 ONE_INPUT_S: Final = 10
 """An input that takes longer is a failure: everything here is bounded by its input."""
 

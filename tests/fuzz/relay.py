@@ -6,6 +6,14 @@ from tests.fuzz import pieces
 from turnout.core.openai_relay import ChatRelay
 
 
+def _told(relay: ChatRelay) -> object:
+    """What the vendor said of the usage. Before an answer is over, its output is estimated from output_bytes, which depend on
+    how the stream is cut.
+    """
+    usage = relay.usage
+    return usage if usage is None or relay.is_ended or relay.finish_reason else usage.input_tokens
+
+
 def check(data: bytes) -> None:
     """The first byte says how the rest is cut. A vendor's mixed line ends are held apart (core/sse.py says why)."""
     text, parts = pieces(data)
@@ -14,7 +22,8 @@ def check(data: bytes) -> None:
         expected = whole.feed(text)
         got = b"".join([cut.feed(part) for part in parts])
         assert (whole.is_ended, whole.failure is None) == (cut.is_ended, cut.failure is None)
-        assert (whole.has_content, whole.finish_reason, whole.usage) == (cut.has_content, cut.finish_reason, cut.usage)
+        assert (whole.has_content, whole.finish_reason) == (cut.has_content, cut.finish_reason)
+        assert _told(whole) == _told(cut)
         if b"\r" not in text:
             assert expected == got, (expected, got)
         assert whole.output_bytes >= 0

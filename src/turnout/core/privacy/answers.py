@@ -118,7 +118,7 @@ def _frame(head: bytes, chunk: dict[str, Any]) -> bytes:
 def _over(chunk: dict[str, Any]) -> frozenset[_Of] | None:
     """Return what gets no more text after this event, None for everything."""
     kind = chunk.get("type")
-    if chunk.get("error") or kind in {"message_delta", "message_stop", "error"}:
+    if chunk.get("error") or kind in ("message_delta", "message_stop", "error"):
         return None
     if kind == "content_block_stop":
         return frozenset({("block", _number(chunk.get("index")))})

@@ -62,8 +62,8 @@ def is_card(digits: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """Whether it is as long as its country's are, and its check digits are right. text: capitals and digits."""
-    if len(text) != IBAN_LENGTHS.get(text[:2]):
+    """Whether it is as long as its country's are, and its check digits are right. text: capitals and digits, of any script."""
+    if len(text) != IBAN_LENGTHS.get(text[:2]) or not text.isascii():
         return False
     return int("".join(str(int(sign, 36)) for sign in text[4:] + text[:4])) % 97 == 1
 
@@ -119,7 +119,7 @@ def is_hetu(text: str) -> bool:
     if len(text) != 11 or text[6] not in _HETU_CENTURIES:
         return False
     digits = text[:6] + text[7:10]
-    if not digits.isdigit() or _HETU_SIGNS[int(digits) % 31] != text[10]:
+    if not (digits.isascii() and digits.isdigit()) or _HETU_SIGNS[int(digits) % 31] != text[10]:
         return False
     return _is_date(_HETU_CENTURIES[text[6]] + int(digits[4:6]), digits[2:4], digits[:2])
 
