@@ -32,6 +32,9 @@ models:
   first: {{provider: stub, id: vendor/first, price: free}}
 """
 CHUNKS = 500
+FLOOD_S = 20.0
+"""Long beside the last streams' own seconds, which count as time in which nothing else was done."""
+
 MIB = 2**20
 
 
@@ -131,7 +134,7 @@ def apart(gateway, *others):
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_t44_more_than_the_processor_does(tmp_path, size, proof):
     """What limits is the event loop. The first second after the onset is not looked at for health: see ADR 0012."""
     async with Stub() as stub:
@@ -140,12 +143,13 @@ async def test_t44_more_than_the_processor_does(tmp_path, size, proof):
             port, pid = port_of(gateway), gateway.process.pid
             apart(pid, stub.process.pid, load.pid)
             wires = [ask(port, stream=True)]
-            best = []
+            found = []
             for rate_per_s in (150, 250, 350, 450, 550):
-                used_s = cpu_s([pid])
-                (report,) = await load.run(Flood(port, wires, rate_per_s, 10.0, 1500))
-                best.append((goodput(report), (cpu_s([pid]) - used_s) / report.elapsed_s))
-            peak_per_s, busy = max(best)
+                (report,) = await load.run(Flood(port, wires, rate_per_s, FLOOD_S / 2, 1500))
+                found.append((goodput(report), rate_per_s))
+            used_s = cpu_s([pid])  # once more at the best rate: the highest of several is more than it gives
+            (report,) = await load.run(Flood(port, wires, max(found)[1], FLOOD_S, 1500))
+            peak_per_s, busy = goodput(report), (cpu_s([pid]) - used_s) / report.elapsed_s
             await client.get("/metrics")  # the lag of finding the peak is forgotten here
             if busy < 0.7:
                 pytest.skip(
@@ -154,7 +158,7 @@ async def test_t44_more_than_the_processor_does(tmp_path, size, proof):
             memory = rss_bytes(pid)
             figures = []
             for times in (2, 5):
-                flood = asyncio.create_task(load.run(Flood(port, wires, times * peak_per_s, 10.0, 3000)))
+                flood = asyncio.create_task(load.run(Flood(port, wires, times * peak_per_s, FLOOD_S, 3000)))
                 await asyncio.sleep(1.0)
                 async with Probe(client) as probe:
                     (report,) = await flood
