@@ -22,8 +22,7 @@ from turnout.cli.tables import called, print_table
 from turnout.config.load import Loaded
 from turnout.core.books import audit
 from turnout.core.books.entry import Entry
-from turnout.core.books.ledger import Amounts, Wanted, correct
-from turnout.core.books.sessions import latest_of
+from turnout.core.books.ledger import Amounts, Wanted, correct, latest
 from turnout.core.books.statements import Sql, Steps
 from turnout.core.books.usage import key_names
 from turnout.core.books.verifying import Verdict, verify
@@ -74,10 +73,12 @@ def list_(  # one parameter an option
 ) -> None:
     """List entries, the newest first."""
     times = {name: _unix_ms(at) for name, at in (("since_ms", since), ("until_ms", until)) if at is not None}
-    wanted = Wanted(request_id=request, key_id=key, user=user, task=task, model=model, outcome=outcome, **times)
+    wanted = Wanted(
+        request_id=request, key_id=key, user=user, session=session, task=task, model=model, outcome=outcome, **times
+    )
 
     def read(_loaded: object, database: Database) -> Awaitable[tuple[list[Entry], dict[str, str]]]:
-        return database.read(lambda: _listed(session, wanted, count))
+        return database.read(lambda: _listed(wanted, count))
 
     entries, names = in_books(path, read)
     if as_json:
@@ -199,9 +200,9 @@ def _nano_usd(written: str) -> int:
     )
 
 
-def _listed(session: str, wanted: Wanted, count: int) -> Steps[tuple[list[Entry], dict[str, str]]]:
+def _listed(wanted: Wanted, count: int) -> Steps[tuple[list[Entry], dict[str, str]]]:
     """The entries, and what keys are called."""
-    entries = yield from latest_of(session, wanted, count)
+    entries = yield from latest(wanted, count)
     return entries, ((yield from key_names()) if entries else {})
 
 

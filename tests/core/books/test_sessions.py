@@ -8,7 +8,7 @@ import pytest
 
 from tests.entries import AT_MS, entry
 from turnout.core.books import sessions
-from turnout.core.books.ledger import Wanted, append
+from turnout.core.books.ledger import Wanted, append, latest
 from turnout.core.books.statements import Sql
 from turnout.core.books.usage import NAMES
 
@@ -32,7 +32,7 @@ async def test_entries_of_a_session_are_listed(booked):
     """The newest first, narrowed further by what else is wanted; of any where none is named."""
 
     async def listed(session, count=10, **wanted):
-        found = await booked.read(lambda: sessions.latest_of(session, Wanted(**wanted), count))
+        found = await booked.read(lambda: latest(Wanted(session=session, **wanted), count))
         return [one.attempt_id for one in found]
 
     assert ["d-1", "a-2", "a-1"] == await listed("s1")

@@ -206,7 +206,7 @@ SELECT attempt_id, request_id, at_ms, key_id, user_id, workspace, team, session,
 FROM entry
 WHERE at_ms >= ? AND at_ms < ?
     AND (? = '' OR request_id = ?) AND (? = '' OR key_id = ?) AND (? = '' OR user_id = ?)
-    AND (? = '' OR task = ?) AND (? = '' OR model = ?) AND (? = '' OR outcome = ?)
+    AND (? = '' OR session = ?) AND (? = '' OR task = ?) AND (? = '' OR model = ?) AND (? = '' OR outcome = ?)
 ORDER BY at_ms DESC, seq DESC
 LIMIT ?
 """
@@ -229,6 +229,7 @@ class Wanted(msgspec.Struct, frozen=True):
     request_id: str = ""
     key_id: str = ""
     user: str = ""
+    session: str = ""
     task: str = ""
     model: str = ""
     outcome: str = ""
@@ -236,7 +237,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def latest(wanted: Wanted, count: int) -> Steps[list[Entry]]:
     """Return the newest entries that are wanted, newest first. O(what the time spans)."""
-    names = (wanted.request_id, wanted.key_id, wanted.user, wanted.task, wanted.model, wanted.outcome)
+    names = (wanted.request_id, wanted.key_id, wanted.user, wanted.session, wanted.task, wanted.model, wanted.outcome)
     twice = (name for name in names for _ in range(2))
     rows = yield Sql(LATEST, (wanted.since_ms, wanted.until_ms, *twice, count))
     return [entry_of(row) for row in rows]

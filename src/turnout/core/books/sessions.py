@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Final, cast
 
 from turnout.core.books.archive import YOUNGEST
-from turnout.core.books.entry import Entry
-from turnout.core.books.ledger import HOUR_S, LATEST, Wanted, entry_of, latest
+from turnout.core.books.ledger import HOUR_S
 from turnout.core.books.statements import Row, Sql, Steps
 
 MOST_DAYS: Final = 31
@@ -47,8 +46,6 @@ LIMIT ?
 """
 """As core/books/usage.py has it over the sums, with the session as the last of the names."""
 
-LATEST_OF_ONE: Final = LATEST.replace("\nWHERE ", "\nWHERE session = ? AND ", 1)
-
 
 def grouped(values: Row) -> Sql:
     """Return the statement that adds up entries by name. values: of GROUPED, in its order."""
@@ -64,13 +61,3 @@ def archived_until() -> Steps[int]:
     """Return the Unix seconds up to which entries may be gone into the archive, 0 for none."""
     ((last_at_ms,),) = yield Sql(YOUNGEST)
     return -(-cast("int", last_at_ms) // 1000)
-
-
-def latest_of(session: str, wanted: Wanted, count: int) -> Steps[list[Entry]]:
-    """Return the newest entries of a session ("": of any) that are wanted, newest first. O(what the time spans)."""
-    if not session:
-        return (yield from latest(wanted, count))
-    names = (wanted.request_id, wanted.key_id, wanted.user, wanted.task, wanted.model, wanted.outcome)
-    twice = (name for name in names for _ in range(2))
-    rows = yield Sql(LATEST_OF_ONE, (session, wanted.since_ms, wanted.until_ms, *twice, count))
-    return [entry_of(row) for row in rows]
