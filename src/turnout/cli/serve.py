@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import functools
-import gc
 import signal
 import socket
 import sys
@@ -29,6 +28,7 @@ from turnout.config.load import Loaded, find_config, load
 from turnout.core.catalog import Snapshot
 from turnout.errors import ConfigError, GatewayError
 from turnout.gateway.clock import SystemClock
+from turnout.gateway.collecting import Collector
 from turnout.gateway.keys import open_ring
 from turnout.gateway.logs import Form, log_to_stderr
 from turnout.gateway.ollama import is_answering
@@ -51,7 +51,6 @@ def _serve(service: Service, listener: socket.socket, succession: Succession, on
 
     server = make_server(service, App(service), on_started=begin)
     _no_core_dumps()
-    _calm_collector()
     _calm_allocator()
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -59,11 +58,14 @@ def _serve(service: Service, listener: socket.socket, succession: Succession, on
 
 
 async def _run(service: Service, server: Server, listener: socket.socket, succession: Succession) -> None:
+    collector = Collector(lambda: service.admission.in_flight)
     with server.capture_signals():
         try:
             if await server.get_ready():
+                collector.start()
                 await server.serve(sockets=[listener])
         finally:
+            collector.stop()
             await succession.close()
             await service.stop()
 
@@ -88,17 +90,6 @@ def _supervise(
 
     supervisor = Supervisor(listener, [*TURNOUT, *arguments], workers, on_ready=begin)
     asyncio.run(run())
-
-
-def _calm_collector() -> None:
-    """Let the cycle collector leave alone what stands for good, and look at the rest less often.
-
-    Requests leave no cycles behind, so each look finds next to nothing; with the default thresholds the looks cost about
-    a tenth of the CPU of a request (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _calm_allocator() -> None:
