@@ -36,9 +36,10 @@ def told(capsys, *arguments, code=0):
     return capsys.readouterr()
 
 
-def test_books_are_backed_up_and_restored(home, tmp_path, capsys):
+@pytest.mark.parametrize("how", [(), ("--fast",)])
+def test_books_are_backed_up_and_restored(home, tmp_path, capsys, how):
     """In words; what is restored is whole."""
-    out = told(capsys, "backup", "ours.sqlite3").out
+    out = told(capsys, "backup", "ours.sqlite3", *how).out
     assert out.startswith("3 entries ($4.500000 together) backed up to ours.sqlite3, 0.")
     for file in home.glob("books.sqlite3*"):
         file.unlink()

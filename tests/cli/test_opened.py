@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+
 import click
 import pytest
 
-from turnout.cli.opened import checked_root, in_books, loaded_config, opened_state
-from turnout.errors import ConfigError
+from turnout.cli.opened import checked_root, giving_way, in_books, loaded_config, opened_state
+from turnout.errors import ConfigError, StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +53,13 @@ def test_the_root_key_is_that_of_the_books_or_it_is_told(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         in_books(None, checked_root)
     assert caught.value.problems[0].startswith("TURNOUT_ROOT_KEY: the keys in these books were made with another")
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_what_gives_way_takes_its_threads_with_it():
+    """And is what it was afterwards, also if something went wrong."""
+    before = os.sched_getscheduler(0)
+    with pytest.raises(StoreError), giving_way():
+        assert asyncio.run(asyncio.to_thread(os.sched_getscheduler, 0)) == os.SCHED_IDLE
+        raise StoreError("no books")
+    assert os.sched_getscheduler(0) == before

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import json
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
-from turnout.cli.opened import in_books, loaded_config
+from turnout.cli.opened import giving_way, in_books, loaded_config
 from turnout.gateway.backup import back_up, draft_of
 from turnout.gateway.backup import restore as restore_books
 from turnout.gateway.clock import SystemClock
@@ -35,12 +36,13 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--fast", is_flag=True, help="As fast as can be; requests wait longer meanwhile, if a gateway runs here.")
 @_config
 @_json
-def backup(*, file: Path, path: Path | None, as_json: bool) -> None:
+def backup(*, file: Path, fast: bool, path: Path | None, as_json: bool) -> None:
     """Write the books into the new file FILE: ledger, budgets, people, keys (as hashes), audit trail, sealed secrets.
 
-    The gateway may run meanwhile: the file has everything as it was at one moment. It is a SQLite file, whichever database
+    The gateway may run meanwhile, and goes first: the file has everything as it was at one moment. It is a SQLite file, whichever database
     the books are in, and only its owner may read it. If FILE is a folder, a file named for the time is made in it.
     """
     if file.is_dir():
@@ -51,11 +53,12 @@ def backup(*, file: Path, path: Path | None, as_json: bool) -> None:
         tasks = Tasks()
         tasks.start(_show(draft_of(file)), "show how much is written")
         try:
-            return await back_up(database, file)
+            return await back_up(database, file, is_gentle=not fast)
         finally:
             await tasks.stop()
 
-    contents = in_books(path, work)
+    with nullcontext() if fast else giving_way():
+        contents = in_books(path, work)
     _tell(contents, file, "backed up to", as_json=as_json)
 
 

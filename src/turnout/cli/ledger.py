@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from turnout.cli.opened import in_books, this_person, trail_of
+from turnout.cli.opened import giving_way, in_books, this_person, trail_of
 from turnout.cli.tables import called, print_table
 from turnout.config.load import Loaded
 from turnout.core.books import audit
@@ -100,7 +100,8 @@ def verify_(*, path: Path | None, as_json: bool) -> int:
 
     Note the heads that --json prints in another place: then a ledger that somebody wrote anew as a whole is found too.
     """
-    verdict = in_books(path, lambda _loaded, database: _verified(database, shows=not as_json))
+    with giving_way():
+        verdict = in_books(path, lambda _loaded, database: _verified(database, shows=not as_json))
     if as_json:
         click.echo(msgspec.json.encode({"whole": verdict.is_whole, **msgspec.structs.asdict(verdict)}))
         return 0 if verdict.is_whole else 1

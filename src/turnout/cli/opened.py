@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,24 @@ def opened_state(path: Path | None) -> Iterator[tuple[Loaded, SqliteStateStore]]
         yield loaded, state
     finally:
         state.close()
+
+
+@contextmanager
+def giving_way() -> Iterator[None]:
+    """Work only when nobody else wants the processor, for as long as this lasts: this thread, and those that it starts.
+
+    For what reads all of the books beside a gateway that serves. Linux only; elsewhere it changes nothing. Lower priority
+    (`nice`) is not enough: whoever wakes waits until the other's turn is over, some milliseconds (sched(7), SCHED_IDLE).
+    """
+    if not hasattr(os, "SCHED_IDLE"):
+        yield
+        return
+    before, given = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, given)
 
 
 def in_books(path: Path | None, work: Callable[[Loaded, Database], Awaitable[T]]) -> T:

@@ -185,9 +185,9 @@ class Database(Protocol):
         """
         ...
 
-    async def backup(self, file: Path) -> None:
-        """Write the books as they are at one moment into `file`, which is not there yet or empty: a SQLite file, wherever
-        the books are. Nobody waits for it meanwhile. Raises StoreError.
+    async def backup(self, file: Path, *, is_gentle: bool = True) -> None:
+        """Write the books as they are at one moment into `file`, which is there and empty: a SQLite file, wherever the
+        books are. Nobody waits for it meanwhile; is_gentle: nor for the disk (`stores/pace.py`). Raises StoreError.
         """
         ...
 

@@ -30,6 +30,7 @@ from turnout.core.books.statements import Load, Rows, Statement, Steps
 from turnout.errors import ConfigError, GatewayError, StoreError
 from turnout.stores.books_file import BooksFile
 from turnout.stores.migrations import APPLIED, BEGINNING, Migration, missing, shipped
+from turnout.stores.pace import Pace
 
 T = TypeVar("T")
 
@@ -225,9 +226,9 @@ class PostgresBooks:
 
     # ── backups ──
 
-    async def backup(self, file: Path) -> None:
+    async def backup(self, file: Path, *, is_gentle: bool = True) -> None:
         """Write the books as they are now into a new file. Who writes goes on."""
-        with BooksFile(file) as made:
+        with BooksFile(file) as made, Pace(file, is_gentle=is_gentle) as pace:
             triggers = await asyncio.to_thread(made.begin, shipped("sqlite"))
             async with self._mapped(), self._borrowed() as connection:
                 await connection.execute(f"{READING}; SET LOCAL statement_timeout = 0")
@@ -236,6 +237,7 @@ class PostgresBooks:
                     rows = await connection.cursor(whole(table, columns).read)
                     while page := await rows.fetch(BACKUP_ROWS):
                         await asyncio.to_thread(made.fill, table, columns, [tuple(row) for row in page])
+                        await asyncio.to_thread(pace.rest)
                 await connection.execute("COMMIT")
             await asyncio.to_thread(made.finish, triggers)
 

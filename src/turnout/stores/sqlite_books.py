@@ -31,6 +31,7 @@ from turnout.core.books.loading import clean, insert, names
 from turnout.core.books.statements import Load, Rows, Statement, Steps
 from turnout.errors import LedgerUnavailable, StoreError
 from turnout.stores.migrations import APPLIED, BEGINNING, Migration, missing, shipped, statements
+from turnout.stores.pace import vacuum
 
 T = TypeVar("T")
 
@@ -198,18 +199,18 @@ class SqliteBooks:
                 return number
             await asyncio.sleep(LOOK_S)
 
-    async def backup(self, file: Path) -> None:
+    async def backup(self, file: Path, *, is_gentle: bool = True) -> None:
         """Write the books as they are now into a new file of their own. Who writes goes on; the log grows meanwhile."""
         if self._readers is None:
             raise self._is_closed()
-        await asyncio.wrap_future(self._readers.submit(self._backup, file))
+        await asyncio.wrap_future(self._readers.submit(self._backup, file, is_gentle))
 
-    def _backup(self, file: Path) -> None:
+    def _backup(self, file: Path, is_gentle: bool) -> None:  # noqa: FBT001 - as `submit` gives it
         with self._mapped():
             self._check_files()
             database = self._connect(f"{self._path.absolute().as_uri()}?mode=ro")
             try:
-                database.execute("VACUUM INTO ?", (str(file),))
+                vacuum(database, file, is_gentle=is_gentle)
             finally:
                 database.close()
 
