@@ -9,6 +9,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Literal
 
+import msgspec
+
 from turnout.core.catalog import Candidate, Priority, Snapshot
 from turnout.core.continuation import Parts
 from turnout.core.contracts import Call, Dialect
@@ -27,7 +29,7 @@ from turnout.gateway.purses import Reservation
 from turnout.gateway.waiting import Turn
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One try at one candidate. Instants are monotonic seconds; 0.0 means it did not come to that.
 
     is_sent: it came as far as the transport; else (a request that cannot be translated) nothing can be owed.
@@ -38,48 +40,27 @@ class Attempt:
     books; who: whom it is booked to, None before that and once it is. finish_reason: the vendor's word for why the answer ended, "" if unknown.
     """
 
-    __slots__ = (
-        "choice",
-        "cost_nano_usd",
-        "ended",
-        "error",
-        "finish_reason",
-        "first_chunk_s",
-        "first_content",
-        "input_tokens",
-        "is_hedge",
-        "is_sent",
-        "is_superseded",
-        "is_whole",
-        "number",
-        "reservation",
-        "started",
-        "step",
-        "turn",
-        "usage",
-        "who",
-    )
+    choice: Choice
+    number: int
+    started: float
+    turn: Turn | None = None
+    finish_reason: str = ""
+    is_sent: bool = False
+    input_tokens: int = 0
+    is_hedge: bool = False
+    is_superseded: bool = False
+    is_whole: bool = False
+    first_chunk_s: float = 0.0
+    first_content: float = 0.0
+    ended: float = 0.0
+    error: UpstreamError | None = None
+    step: Decision | None = None
+    usage: Usage | None = None
+    cost_nano_usd: int | None = 0
+    reservation: Reservation | None = None
+    who: Who | None = None
 
-    def __init__(self, choice: Choice, number: int, started: float, turn: Turn | None = None) -> None:
-        self.choice = choice
-        self.number = number
-        self.started = started
-        self.turn = turn
-        self.finish_reason = ""
-        self.is_sent = False
-        self.input_tokens = 0
-        self.is_hedge = False
-        self.is_superseded = False
-        self.is_whole = False
-        self.first_chunk_s = 0.0
-        self.first_content = 0.0
-        self.ended = 0.0
-        self.error: UpstreamError | None = None
-        self.step: Decision | None = None
-        self.usage: Usage | None = None
-        self.cost_nano_usd: int | None = 0
-        self.reservation: Reservation | None = None
-        self.who: Who | None = None
+    __repr__ = object.__repr__
 
     def ending(self, outcome: GatewayError | None) -> str:
         """How it ended, in a word: "ok", an error's code, "superseded". outcome: its exchange's."""
@@ -95,7 +76,7 @@ class Attempt:
         self.cost_nano_usd = cost(self.choice.candidate.price, usage)
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One client request. at: Unix seconds when it came; the other instants are monotonic. decided: None before the plan.
 
     parts: set once an answer that may be continued has begun. batch: set where some of the embeddings asked for are kept. lookup: set where questions in other words are looked for.
@@ -106,67 +87,32 @@ class Exchange:
     who: whom it is counted for. is_waiting: the client has the head of a stream, and no answer yet.
     """
 
-    __slots__ = (
-        "answered",
-        "ask",
-        "at",
-        "attempts",
-        "batch",
-        "cache",
-        "call",
-        "deadline",
-        "decided",
-        "down",
-        "ended",
-        "held",
-        "index",
-        "is_waiting",
-        "lookup",
-        "outcome",
-        "parts",
-        "priority",
-        "request",
-        "request_id",
-        "saved_nano_usd",
-        "started",
-        "waited_s",
-        "who",
-    )
+    request_id: str
+    call: Call
+    ask: Ask
+    index: Index
+    started: float
+    at: float
+    down: Downstream
+    decided: Plan | GatewayError | None = None
+    ended: float = 0.0
+    attempts: list[Attempt] = []
+    outcome: GatewayError | None = None
+    request: ChatRequest | None = None
+    parts: Parts | None = None
+    deadline: float = inf
+    is_waiting: bool = False
+    priority: Priority | Literal[""] = ""
+    waited_s: float = 0.0
+    batch: Batch | None = None
+    lookup: Lookup | None = None
+    cache: Literal["", "hit", "miss", "coalesced", "bypass"] = ""
+    answered: Choice | None = None
+    saved_nano_usd: int = 0
+    held: Held | None = None
+    who: Who = NOBODY
 
-    def __init__(
-        self,
-        request_id: str,
-        call: Call,
-        ask: Ask,
-        index: Index,
-        started: float,
-        at: float,
-        down: Downstream,
-    ) -> None:
-        self.request_id = request_id
-        self.call = call
-        self.ask = ask
-        self.index = index
-        self.decided: Plan | GatewayError | None = None
-        self.started = started
-        self.at = at
-        self.down = down
-        self.ended = 0.0
-        self.attempts: list[Attempt] = []
-        self.outcome: GatewayError | None = None
-        self.request: ChatRequest | None = None
-        self.parts: Parts | None = None
-        self.deadline = inf
-        self.is_waiting = False
-        self.priority: Priority | Literal[""] = ""
-        self.waited_s = 0.0
-        self.batch: Batch | None = None
-        self.lookup: Lookup | None = None
-        self.cache: Literal["", "hit", "miss", "coalesced", "bypass"] = ""
-        self.answered: Choice | None = None
-        self.saved_nano_usd = 0
-        self.held: Held | None = None
-        self.who = NOBODY
+    __repr__ = object.__repr__  # what it asks is nobody's who reads a log
 
     @property
     def answer(self) -> tuple[Choice | None, int]:
