@@ -122,6 +122,16 @@ async def test_one_that_is_killed_at_any_step_loses_and_doubles_nothing(database
     assert 2 == len(await left(database))
 
 
+async def test_several_workers_that_look_at_once_lose_and_double_nothing(database, tmp_path):
+    """One of them does it; whoever comes meanwhile leaves it to that one, and later there is nothing left to do."""
+    await fill(database, 3 * BATCH, 2)
+    moved = await asyncio.gather(*(Archiving(tmp_path, database, At(), KEEP).archive() for _ in range(4)))
+    assert sorted(moved) == [0, 0, 0, 3 * BATCH]
+    names = [row["attempt_id"] for row in archived(tmp_path / "archive")]
+    assert [f"a{n:06d}" for n in range(3 * BATCH)] == sorted(names)
+    assert 2 == len(await left(database))
+
+
 async def test_a_disk_that_takes_nothing_leaves_everything_in_the_books(database, tmp_path):
     """A file stands where the folder would be."""
     await fill(database, 5, 0)

@@ -1,9 +1,9 @@
 """Moves entries that are older than `ledger.keep_days` out of the books into files of `TURNOUT_HOME/archive`.
 
 A file is whole and on the disk before the first of its entries is deleted, and its name says which it holds
-(`ledger-FIRST-LAST.csv.gz`, numbers of the table): after a kill in between, what a file already holds is only deleted. Where
-two gateways do this at once for the same PostgreSQL, both have files, and an entry may be in either or in both: its
-attempt_id tells. Entries are read and deleted by so many that nobody waits longer than 50 ms for it, with pauses.
+(`ledger-FIRST-LAST.csv.gz`, numbers of the table): after a kill in between, what a file already holds is only deleted. Of the
+processes of one TURNOUT_HOME one does this at a time. Where two gateways do it at once for the same PostgreSQL, both have
+files, and an entry may be in either or in both: its attempt_id tells. Entries are read and deleted by so many that nobody waits longer than 50 ms for it, with pauses.
 Sums by hour stay in the books, so `turnout usage` knows the past without its entries; what budgets spent in periods that are
 wholly archived does not. Source: RELIABILITY T82.
 """
@@ -17,9 +17,10 @@ import io
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from turnout.core.books.archive import drop, drop_periods, first, page
 from turnout.core.books.ledger import COLUMNS
@@ -27,8 +28,12 @@ from turnout.core.books.statements import Row
 from turnout.core.rules import LedgerRule
 from turnout.errors import ConfigError, StoreError
 from turnout.gateway.clock import Clock
+from turnout.gateway.disk import claim
 from turnout.gateway.tasks import Tasks
 from turnout.stores import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BATCH: Final = 1_000
 """Entries in one transaction: 10 to 20 ms of the writer's time with 10 million in the table."""
@@ -77,6 +82,7 @@ class Archiving:
     ) -> None:
         self._looks_s = looks_s
         self.folder = home / "archive"
+        self._lock_path = home / "archive.lock"
         self._database = database
         self._clock = clock
         self._rule = rule
@@ -109,13 +115,27 @@ class Archiving:
                 _log.error("old entries stay in the books until the next hour: %s", error)
 
     async def archive(self) -> int:
-        """Move everything that is old now; return how many entries. Raises StoreError, ConfigError, OSError."""
+        """Move everything that is old now; return how many entries: none while another process of this home does it.
+
+        Raises StoreError, ConfigError, OSError.
+        """
         if not self._rule.keep_days:
             return 0
         before_ms = int((self._clock.wall() - self._rule.keep_days * DAY_S) * 1000)
+        if await self._database.read(lambda: first(before_ms)) is None:
+            return 0
+        lock = claim(self._lock_path)
+        if lock is None:
+            return 0
+        try:
+            return await self._move(before_ms)
+        finally:
+            os.close(lock)
+
+    async def _move(self, before_ms: int) -> int:
         moved = 0
         while (seq := await self._database.read(lambda: first(before_ms))) is not None:
-            last = await asyncio.to_thread(self._archived_until, seq)
+            last = await _in_thread(self._archived_until, seq)
             if last is None:
                 last = await self._write_file(seq, before_ms)
             moved += await self._drop(last)
@@ -138,9 +158,9 @@ class Archiving:
 
     async def _write_file(self, seq: int, before_ms: int) -> int:
         """Write a file from entry `seq` on; return the number of its last."""
-        await asyncio.to_thread(self.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await _in_thread(self.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         draft = self.folder / f"ledger-{seq}.part"
-        file = await asyncio.to_thread(_begun, draft, self._rule.archive)
+        file = await _in_thread(_begun, draft, self._rule.archive)
         last, written = seq - 1, 0
         try:
             while written < FILE_ENTRIES:
@@ -148,12 +168,12 @@ class Archiving:
                 rows = await self._database.read(lambda after=after: page(after, before_ms, BATCH))  # type: ignore[misc]
                 if not rows:
                     break
-                await asyncio.to_thread(file.add, rows)
+                await _in_thread(file.add, rows)
                 last, written = int(str(rows[-1][-1])), written + len(rows)
         finally:
-            await asyncio.to_thread(file.close)
+            await _in_thread(file.close)
         ending = "parquet" if self._rule.archive == "parquet" else "csv.gz"
-        await asyncio.to_thread(_finish, draft, self.folder / f"ledger-{seq}-{last}.{ending}")
+        await _in_thread(_finish, draft, self.folder / f"ledger-{seq}-{last}.{ending}")
         return last
 
     async def _drop(self, last: int) -> int:
@@ -162,6 +182,16 @@ class Archiving:
             dropped += taken
             await asyncio.sleep(PAUSE_S)
         return dropped
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do `work` in a thread, and end with it: also if this is cancelled, so that nobody writes what is another's by then."""
+    working = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 def _begun(draft: Path, form: str) -> Archive:
