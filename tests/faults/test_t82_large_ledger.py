@@ -43,7 +43,7 @@ async def test_t82_large_ledger(tmp_path, size, proof):
             began = time.perf_counter()
             report = await database.read(lambda wanted=wanted: usage(wanted))
             page_s = max(page_s, time.perf_counter() - began)
-            assert report.total.attempts >= entries * 0.98
+            assert report.total.attempts >= entries * 0.97  # just after midnight, 88 of its 90 days are asked for
         large_us = await cpu_us(rig, asked_for)
         await rig.service.books.ledger.flush()
         waits_ms, moved, grown = await archive_while_writing(rig, clock, tmp_path, size(500, 20_000) / entries)
