@@ -124,6 +124,7 @@ class Archiving:
         before_ms = int((self._clock.wall() - self._rule.keep_days * DAY_S) * 1000)
         if await self._database.read(lambda: first(before_ms)) is None:
             return 0
+        await _in_thread(self._lock_path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
         lock = claim(self._lock_path)
         if lock is None:
             return 0
