@@ -24,7 +24,7 @@ from tests.bench.__main__ import start_stub
 from tests.bench.interrupts import Interrupts
 from tests.bench.isolation import enter_own_network
 from tests.bench.measure import Stub, progress
-from tests.bench.processes import Cores, Process, Workshop
+from tests.bench.processes import Cores, Process, StartError, Workshop
 
 RUN = "from turnout.cli import main; main()"
 PLAIN = targets.Case("plain", "turnout", targets.MODEL)
@@ -60,7 +60,10 @@ class Tree:
         command = (sys.executable, "-c", RUN, *target.command[1:])
         env = {**target.env, "PYTHONPATH": str(self.root / "src")}
         process = workshop.start(command, cores.gateway, env, label)
-        process.wait_ready(target.port, target.ready_path, target.ready_limit_s)
+        try:
+            process.wait_ready(target.port, target.ready_path, target.ready_limit_s)
+        except StartError as error:
+            raise SystemExit(f"{self.root} does not serve the case {self.case.name}: {error}") from error
         return process, target
 
 

@@ -6,9 +6,8 @@ import weakref
 
 import pytest
 
-from turnout.gateway.collecting import AT_REST, OVERDUE, ROUNDS, YOUNG, Collector
-
-LOOK_S = 0.005
+from turnout.gateway.collecting import AT_REST, LOOK_S, OVERDUE, ROUNDS, YOUNG, Collector
+from turnout.gateway.virtual_time import run_virtually
 
 
 class Knot:
@@ -26,52 +25,72 @@ def _as_it_was():
     gc.unfreeze()
 
 
-async def freed(knot):
-    """The number of periods until a knot is gone."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    async with asyncio.timeout(10):
+@pytest.fixture(name="start")
+def start_fixture():
+    """Gives `start(in_flight)`, to be called on a loop."""
+
+    def start(in_flight):
+        collector = Collector(in_flight)
+        collector.start()
+        return collector
+
+    return start
+
+
+def rounds_until_freed(start, in_flight):
+    """The number of looks due until a knot is gone."""
+
+    async def main(loop):
+        collector = start(lambda: in_flight)
+        thresholds = gc.get_threshold()
         gone = loop.create_future()
-        watch = weakref.ref(knot.pop(), lambda _: gone.set_result(None))
-        await gone
-    assert watch() is None
-    return (loop.time() - began) / LOOK_S
+        knot = Knot()
+        watch = weakref.ref(knot, lambda _: gone.set_result(loop.time()))
+        del knot
+        began = loop.time()
+        ended = await asyncio.wait_for(gone, 100 * LOOK_S)
+        collector.stop()
+        assert watch() is None
+        assert thresholds[:2] == (YOUNG, ROUNDS)
+        return (ended - began) / LOOK_S
+
+    return run_virtually(main)
 
 
-async def test_a_cycle_is_found_at_rest():
+def test_a_cycle_is_found_at_rest(start):
     """And no sooner by anything else, since it is young and alone."""
-    collector = Collector(lambda: AT_REST, look_s=LOOK_S)
-    collector.start()
-    assert gc.get_threshold()[:2] == (YOUNG, ROUNDS)
-    assert await freed([Knot()]) >= 0.5
-    collector.stop()
+    assert rounds_until_freed(start, AT_REST) == 1
 
 
-async def test_a_gateway_that_never_rests_is_made_to_wait_at_last():
-    """Ten periods later."""
-    collector = Collector(lambda: AT_REST + 1, look_s=LOOK_S)
-    collector.start()
-    assert await freed([Knot()]) >= OVERDUE - 1
-    collector.stop()
+def test_a_gateway_that_never_rests_is_made_to_wait_at_last(start):
+    """Ten minutes later."""
+    assert rounds_until_freed(start, AT_REST + 1) == OVERDUE
 
 
-async def test_what_stands_is_looked_at_once():
+def test_what_stands_is_looked_at_once(start):
     """It is in no generation that is looked at any more; what is made later is."""
-    standing = [[] for _ in range(3 * YOUNG)]
-    collector = Collector(lambda: 0, look_s=LOOK_S)
-    collector.start()
-    assert not any(standing[0] is one for one in gc.get_objects())
-    later = []
-    assert any(later is one for one in gc.get_objects())
-    collector.stop()
+
+    async def main(_loop):
+        standing = [[] for _ in range(3 * YOUNG)]
+        collector = start(lambda: 0)
+        assert not any(standing[0] is one for one in gc.get_objects())
+        later = []
+        assert any(later is one for one in gc.get_objects())
+        collector.stop()
+
+    run_virtually(main)
 
 
-async def test_stopped_it_looks_no_more():
+def test_stopped_it_looks_no_more(start):
     """Twice is once."""
     looks = []
-    collector = Collector(lambda: looks.append(1) or 0, look_s=LOOK_S)
-    collector.start()
-    collector.stop()
-    collector.stop()
-    await asyncio.sleep(5 * LOOK_S)
-    assert looks == []
+
+    async def main(_loop):
+        collector = start(lambda: looks.append(1) or 0)
+        await asyncio.sleep(1.5 * LOOK_S)
+        collector.stop()
+        collector.stop()
+        await asyncio.sleep(5 * LOOK_S)
+
+    run_virtually(main)
+    assert len(looks) == 1

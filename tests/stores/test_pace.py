@@ -43,7 +43,9 @@ def test_a_database_is_written_whole(tmp_path, file, is_gentle):
     rows = 40 * PIECE_BYTES // 1_000
     with sqlite3.connect(tmp_path / "from", isolation_level=None) as database:
         database.execute("CREATE TABLE t AS SELECT zeroblob(0) AS data WHERE false")
+        database.execute("BEGIN")
         database.executemany("INSERT INTO t VALUES (zeroblob(?))", [(1_000,)] * rows)
+        database.execute("COMMIT")
         began = time.perf_counter()
         vacuum(database, file, is_gentle=is_gentle)
         took = time.perf_counter() - began

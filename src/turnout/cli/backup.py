@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import sys
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -42,8 +41,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backup(*, file: Path, fast: bool, path: Path | None, as_json: bool) -> None:
     """Write the books into the new file FILE: ledger, budgets, people, keys (as hashes), audit trail, sealed secrets.
 
-    The gateway may run meanwhile, and goes first: the file has everything as it was at one moment. It is a SQLite file, whichever database
-    the books are in, and only its owner may read it. If FILE is a folder, a file named for the time is made in it.
+    The gateway may run meanwhile, and goes first: the file has everything as it was at one moment. It is a SQLite file,
+    whichever database the books are in, and only its owner may read it. If FILE is a folder, a file named for the time is
+    made in it.
     """
     if file.is_dir():
         at = datetime.fromtimestamp(SystemClock().wall(), UTC)
@@ -57,7 +57,7 @@ def backup(*, file: Path, fast: bool, path: Path | None, as_json: bool) -> None:
         finally:
             await tasks.stop()
 
-    with nullcontext() if fast else giving_way():
+    with contextlib.nullcontext() if fast else giving_way():
         contents = in_books(path, work)
     _tell(contents, file, "backed up to", as_json=as_json)
 

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,11 +57,13 @@ def giving_way() -> Iterator[None]:
         yield
         return
     before, given = os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError):  # a sandbox may forbid it: then it takes its turn as everybody
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
         yield
     finally:
-        os.sched_setscheduler(0, before, given)
+        with suppress(OSError):
+            os.sched_setscheduler(0, before, given)
 
 
 def in_books(path: Path | None, work: Callable[[Loaded, Database], Awaitable[T]]) -> T:

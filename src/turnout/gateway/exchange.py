@@ -60,7 +60,7 @@ class Attempt(msgspec.Struct, eq=False):
     reservation: Reservation | None = None
     who: Who | None = None
 
-    __repr__ = object.__repr__
+    __repr__ = object.__repr__  # as its exchange's
 
     def ending(self, outcome: GatewayError | None) -> str:
         """How it ended, in a word: "ok", an error's code, "superseded". outcome: its exchange's."""

@@ -17,7 +17,7 @@ from typing import Final, Self
 PIECE_BYTES: Final = 256 * 1024
 
 BYTES_PER_S: Final = 25_000_000
-"""A million entries in some fifteen seconds."""
+"""A million entries in 13 s; as fast as it can be, in 2 s."""
 
 LOOK_STEPS: Final = 2_000
 """SQLite asks after so many steps of its machine whether to go on; copying an entry takes it a few."""
@@ -40,10 +40,13 @@ class Pace:
     def rest(self) -> None:
         """Bring what is new to the disk, if it is a piece by now, and wait as long as it may take. Blocks this thread.
 
-        Raises nothing: what the disk does not take is told to whoever writes, or syncs at the end.
+        Raises nothing of what the disk does not take: the writer opened the file for itself before, and the system tells it
+        too when it syncs at its end, as SQLite does.
         """
+        if not self._is_gentle:
+            return
         size = os.fstat(self._file).st_size
-        if self._is_gentle and size - self._done >= PIECE_BYTES:
+        if size - self._done >= PIECE_BYTES:
             with suppress(OSError):
                 os.fsync(self._file)
             time.sleep((size - self._done) / BYTES_PER_S)
