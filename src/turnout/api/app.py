@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
@@ -70,25 +70,20 @@ class App:
         self._description = describe()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, and turn whatever goes wrong into an answer, if one can still be given."""
         path = scope["path"]
-        dialect = self._posts.get(path)
-        request_id = self._service.clock.request_id()
-        if dialect is not None and scope["method"] == "POST":
-            exchange = scope["extensions"]["turnout"]
-            headers = exchange.headers
-            await self._guarded(data.serve(self._service, exchange, headers, dialect, request_id), exchange, request_id)
-        elif path.startswith(ADMIN_PREFIX):
+        if path.startswith(ADMIN_PREFIX):
             await self._admin(scope, receive, send)
             scope["extensions"].clear()  # see Exchange._let_go, which this way does not pass
-        else:
-            exchange = scope["extensions"]["turnout"]
-            await self._guarded(self._get(scope, exchange), exchange, request_id)
-
-    async def _guarded(self, work: Awaitable[None], exchange: Exchange, request_id: str) -> None:
-        """Turn whatever `work` raises into an answer, if one can still be given."""
+            return
+        exchange = scope["extensions"]["turnout"]
+        request_id = self._service.clock.request_id()
+        dialect = self._posts.get(path)
         try:
-            await work
+            if dialect is not None and scope["method"] == "POST":
+                await data.serve(self._service, exchange, exchange.headers, dialect, request_id)
+            else:
+                self._get(scope, exchange)
         except GatewayError as error:
             self._refuse(exchange, error, request_id)
             # Its frames hold the exchange, which holds it: without the cycle reference counting frees all of it at once.
@@ -113,7 +108,7 @@ class App:
             self._service.trail.refused_key(actor, error.code, asked)
         refuse(exchange, error, request_id)
 
-    async def _get(self, scope: Scope, exchange: Exchange) -> None:
+    def _get(self, scope: Scope, exchange: Exchange) -> None:
         answer = self._gets.get(scope["path"])
         if answer is None or scope["method"] not in {"GET", "HEAD"}:
             raise self._no_route(scope)
