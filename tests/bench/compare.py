@@ -1,6 +1,6 @@
 """Compares what a request costs in two or more source trees, with all of them at work at the same time on one core.
 
-python -m tests.bench.compare ../before . [--case NAME] [--rounds N] [--seconds S] [--stream] [--json]
+python -m tests.bench.compare ../before . [--case NAME] [--rounds N] [--seconds S] [--stream] [--bare] [--json]
 
 On a machine that others use too, two measurements of the same tree one after the other may differ by a half. Trees that run
 at once share whatever disturbs them: their ratio repeats within one or two per cent. They also share the core and its
@@ -24,9 +24,11 @@ from tests.bench.__main__ import start_stub
 from tests.bench.interrupts import Interrupts
 from tests.bench.isolation import enter_own_network
 from tests.bench.measure import Stub, progress
+from tests.bench.peers import ROOT
 from tests.bench.processes import Cores, Process, StartError, Workshop
 
-RUN = "from turnout.cli import main; main()"
+RUN = "from {} import main; main()"
+WHOLE, BARE = "turnout.cli", "tests.bench.bare"
 PLAIN = targets.Case("plain", "turnout", targets.MODEL)
 """The least there is to configure, which every version knows."""
 
@@ -39,10 +41,16 @@ MICRO = 1e6
 class Tree:
     """One source tree, and what its requests (with `is_stream`, its chunks) have cost, a value a round."""
 
-    def __init__(self, root: Path, case: targets.Case) -> None:
+    def __init__(self, root: Path, case: targets.Case, program: str = WHOLE) -> None:
         self.root = root
         self.case = case
+        self.program = program
         self.micros: list[float] = []
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        return f"{self.root}{' without its protections' if self.program == BARE else ''}"
 
     def start(self, workshop: Workshop, cores: Cores, stub: Stub, label: str) -> tuple[Process, targets.Target]:
         """Start its gateway."""
@@ -57,13 +65,13 @@ class Tree:
             target = replace(target, files={"turnout.yaml": json.dumps(kept)})
         for path, text in target.files.items():
             (folder / path).write_text(text)
-        command = (sys.executable, "-c", RUN, *target.command[1:])
-        env = {**target.env, "PYTHONPATH": str(self.root / "src")}
+        command = (sys.executable, "-c", RUN.format(self.program), *target.command[1:])
+        env = {**target.env, "PYTHONPATH": f"{self.root / 'src'}{os.pathsep}{ROOT}"}
         process = workshop.start(command, cores.gateway, env, label)
         try:
             process.wait_ready(target.port, target.ready_path, target.ready_limit_s)
         except StartError as error:
-            raise SystemExit(f"{self.root} does not serve the case {self.case.name}: {error}") from error
+            raise SystemExit(f"{self.name} does not serve the case {self.case.name}: {error}") from error
         return process, target
 
 
@@ -93,7 +101,7 @@ def measure_round(
     seen = uvloop.run(load_all(requests, options.seconds))
     for tree, (process, _), since, one in zip(turned, started, before, seen, strict=True):
         if one.errors or not one.replies:
-            raise SystemExit(f"{tree.root}: {one.errors} errors, {one.replies} replies: {one.first_error}")
+            raise SystemExit(f"{tree.name}: {one.errors} errors, {one.replies} replies: {one.first_error}")
         count = (one.replies + one.openings) * (measure.EVENTS + measure.CLOSING_EVENTS if options.stream else 1)
         tree.micros.append((process.cpu_s() - since) / count * MICRO)
         process.stop()
@@ -107,6 +115,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round")
     parser.add_argument("--stream", action="store_true", help="streams, and what a chunk of them costs")
+    parser.add_argument("--bare", action="store_true", help="the first tree once more, without what protects it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     for tree in options.trees:
@@ -120,6 +129,8 @@ def main() -> int:
     """Run and print."""
     options = parse(sys.argv[1:])
     trees = [Tree(root.resolve(), options.case) for root in options.trees]
+    if options.bare:
+        trees.append(Tree(trees[0].root, options.case, BARE))
     interrupts = Interrupts()
     interrupts.listen()
     cores = Cores()
@@ -133,13 +144,13 @@ def main() -> int:
             progress(f"round {number + 1} of {options.rounds}: {', '.join(f'{one.micros[-1]:.1f}' for one in trees)}")
     found = [
         {
-            "tree": str(root),
+            "tree": tree.name,
             "micros": statistics.median(tree.micros),
             "ratio": statistics.median(
                 [mine / first for mine, first in zip(tree.micros, trees[0].micros, strict=True)]
             ),
         }
-        for root, tree in zip(options.trees, trees, strict=True)
+        for tree in trees
     ]
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")

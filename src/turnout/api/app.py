@@ -21,7 +21,6 @@ from turnout.api.openapi import describe
 from turnout.api.render import JSON, error_body, error_headers
 from turnout.core.names import nearest
 from turnout.core.principal import Principal
-from turnout.dialects import DIALECTS
 from turnout.errors import (
     ClientDisconnected,
     GatewayError,
@@ -47,17 +46,6 @@ class App:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._admin = admin_app(service)
-        chat, embeddings, messages = (
-            DIALECTS[name] for name in ("openai_chat", "openai_embeddings", "anthropic_messages")
-        )
-        self._posts = {
-            "/v1/chat/completions": chat,
-            "/chat/completions": chat,
-            "/v1/embeddings": embeddings,
-            "/embeddings": embeddings,
-            "/v1/messages": messages,
-            "/messages": messages,
-        }
         self._gets: dict[str, Answer] = {
             "/v1/models": self._models,
             "/models": self._models,
@@ -78,7 +66,7 @@ class App:
             return
         exchange = scope["extensions"]["turnout"]
         request_id = self._service.clock.request_id()
-        dialect = self._posts.get(path)
+        dialect = data.DIALECT_OF.get(path)
         try:
             if dialect is not None and scope["method"] == "POST":
                 await data.serve(self._service, exchange, exchange.headers, dialect, request_id)
@@ -116,13 +104,13 @@ class App:
 
     def _no_route(self, scope: Scope) -> GatewayError:
         path, method = scope["path"], scope["method"]
-        known = path in self._posts or path in self._gets
+        known = path in data.DIALECT_OF or path in self._gets
         if known:
-            allowed = "POST" if path in self._posts else "GET"
+            allowed = "POST" if path in data.DIALECT_OF else "GET"
             error = InvalidRequest(f"{path} is asked with {allowed}, not {method}.")
             error.status, error.allow = 405, allowed if allowed == "POST" else "GET, HEAD"
         else:
-            near = nearest(path, (*self._posts, *self._gets), 1)
+            near = nearest(path, (*data.DIALECT_OF, *self._gets), 1)
             error = InvalidRequest(f"There is no {path} here." + (f" Did you mean {near[0]}?" if near else ""))
             error.status = 404
         return error

@@ -19,13 +19,26 @@ from turnout.api.exchange import Exchange
 from turnout.api.idempotency import serve_once
 from turnout.api.shedding import shed
 from turnout.api.wishes import by, priority, timeout_s
+from turnout.core.admission import Caller
 from turnout.core.contracts import Call, Dialect
 from turnout.core.json_depth import Nesting, exceeds
 from turnout.core.pieces import LARGE_BYTES, Body
 from turnout.core.plan import Ask
 from turnout.core.principal import Principal, counted_for
+from turnout.dialects import DIALECTS
 from turnout.errors import InvalidRequest, PermissionDenied
 from turnout.gateway.service import Service
+
+DIALECT_OF: Mapping[str, Dialect] = {
+    prefix + path: DIALECTS[name]
+    for prefix in ("/v1", "")
+    for path, name in (
+        ("/chat/completions", "openai_chat"),
+        ("/embeddings", "openai_embeddings"),
+        ("/messages", "anthropic_messages"),
+    )
+}
+"""The routes to models."""
 
 LABEL_LENGTH = 256
 """Longest task, user or session name: longer than any UUID or e-mail address, short enough for a trace row."""
@@ -95,13 +108,18 @@ def _label(headers: Mapping[bytes, bytes], name: bytes) -> str:
     return value.decode("utf-8", "replace").strip()
 
 
+def caller_of(principal: Principal, headers: Mapping[bytes, bytes]) -> Caller:
+    """Return whose share of the places a request takes. Raises PermissionDenied if they may ask no model, InvalidRequest."""
+    require_asker(principal)
+    return principal.key_id, principal.user or _label(headers, b"x-turnout-user")
+
+
 async def serve(
     service: Service, exchange: Exchange, headers: Mapping[bytes, bytes], dialect: Dialect, request_id: str
 ) -> None:
     """Serve one exchange. Raises GatewayError for the app to render; what the engine has answered is answered."""
     principal = authenticate(headers, service.ring, address_of(exchange.scope))
-    require_asker(principal)
-    caller = (principal.key_id, principal.user or _label(headers, b"x-turnout-user"))
+    caller = caller_of(principal, headers)
     reason = service.admission.enter(caller)
     if reason is not None:
         shed(exchange, headers, reason, request_id, service.telemetry)

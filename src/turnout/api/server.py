@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from turnout.api import heads
+from turnout.api.door import Door
 from turnout.api.ending import EndingProtocol
 from turnout.api.exchange import Exchange
 from turnout.api.render import error_body
@@ -55,6 +56,7 @@ class BoundedProtocol(EndingProtocol):
     """uvicorn's httptools protocol with bounds; make one with `bounded(bounds)`."""
 
     bounds = Bounds()
+    door: Door | None = None
     bounds_digits = len(str(bounds.body_bytes))  # a Content-Length with fewer is below the limit
     ASGI: dict[str, str] = {"version": "3.0", "spec_version": "2.3"}  # noqa: RUF012
 
@@ -67,6 +69,7 @@ class BoundedProtocol(EndingProtocol):
         self._whole_requests = 0  # requests
         self._chunks = 0
         self._has_head = False
+        self._undecided: Exchange | None = None  # it may be turned away, once all that came with it was read
         self._host = NO_HOST  # the last one that was found valid
         self._body_until = 0.0
         self._rated_bytes = 0  # of the body, when its rate was looked at last
@@ -92,8 +95,11 @@ class BoundedProtocol(EndingProtocol):
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._decide(may_refuse=False)
             self._stop_listening(error.__context__)
             return
+        if self._undecided is not None:
+            self._decide()
         if not self._is_receiving:
             return
         if completed == self._whole_requests:  # else part of these bytes was another request's
@@ -260,10 +266,12 @@ class BoundedProtocol(EndingProtocol):
         self.scope["extensions"] = {"turnout": exchange}  # type: ignore[dict-item]
         previous, self.cycle = self.cycle, exchange
         self._has_head = True
-        if previous is None or previous.response_complete:
-            self._begin(exchange)
-        else:
+        if previous is not None and not previous.response_complete:
             self._queue(exchange)
+        elif self.door is not None and self.door.is_shut:
+            self._undecided = exchange
+        else:
+            self._begin(exchange)
 
     def _look_closer(self, version: str, pairs: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> bool:
         """Refuse a head with something in it that must be, and return whether its client waits for 100 Continue."""
@@ -281,6 +289,18 @@ class BoundedProtocol(EndingProtocol):
             self.flow.pause_reading()
             if len(self.pipeline) > PIPELINED:
                 raise InvalidRequest(f"More than {PIPELINED} requests were sent without waiting for an answer.")
+
+    def _decide(self, *, may_refuse: bool = True) -> None:
+        """Begin the request that was put off, unless the door turns it away."""
+        exchange, self._undecided = self._undecided, None
+        if exchange is not None:
+            self._at_work = exchange
+            if may_refuse and self.door is not None and self.door.turns_away(exchange):
+                exchange.on_response = lambda: (
+                    None
+                )  # as uvicorn does where a task has ended: it holds us, as we hold it
+            else:
+                self._begin(exchange)
 
     def _begin(self, exchange: Exchange) -> None:
         self._at_work = exchange
@@ -352,7 +372,7 @@ class BoundedProtocol(EndingProtocol):
             self._go_on()
 
 
-def bounded(bounds: Bounds) -> type[BoundedProtocol]:
+def bounded(bounds: Bounds, door: Door | None = None) -> type[BoundedProtocol]:
     """Return the protocol class for these bounds (uvicorn makes its instances itself, so they ride on the class)."""
-    members = {"bounds": bounds, "bounds_digits": len(str(bounds.body_bytes)), "send_s": bounds.send_s}
+    members = {"bounds": bounds, "bounds_digits": len(str(bounds.body_bytes)), "send_s": bounds.send_s, "door": door}
     return type("BoundedProtocol", (BoundedProtocol,), members)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, cast
 import uvicorn
 
 from turnout.api.app import App
+from turnout.api.door import Door
 from turnout.api.ending import State
 from turnout.api.server import BoundedProtocol, bounded
 from turnout.errors import GatewayStopping
@@ -146,7 +147,7 @@ class Server(uvicorn.Server):
         """Ten times a second: give new connections the bounds of a config that has come into force."""
         protocol, bounds = cast("type[BoundedProtocol]", self.config.http_protocol_class), self._service.bounds
         if protocol.bounds != bounds:
-            self.config.http_protocol_class = bounded(bounds)
+            self.config.http_protocol_class = bounded(bounds, protocol.door)
             self.config.timeout_keep_alive = bounds.idle_s  # type: ignore[assignment]  # as in make_server
         return await super().on_tick(counter)
 
@@ -237,7 +238,7 @@ def make_server(
     """Return a server for `app`, not yet serving: `await server.serve(sockets=[listener])`."""
     config = uvicorn.Config(
         cast("ASGIApplication", app),
-        http=bounded(service.bounds),
+        http=bounded(service.bounds, Door(service)),
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         ws="none",
         interface="asgi3",
