@@ -289,6 +289,12 @@ class StoreError(GatewayError):
     retry = "after"
 
 
+class BudgetUnknown(StoreError):
+    """Whether a budget has room cannot be known now, so what takes something of it is not asked: one that is free may be."""
+
+    code = "budget_unknown"
+
+
 class LedgerUnavailable(StoreError):
     """What a vendor's work costs cannot be written down now, so no vendor is asked."""
 

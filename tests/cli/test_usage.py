@@ -72,6 +72,8 @@ def test_keys_are_told_with_their_names(booked, capsys):
     more = [msgspec.structs.replace(ONE, attempt_id="r4-1", key_id=made["id"])]
     in_books(None, lambda _loaded, database: database.write(lambda: append("w", more)))
     said(capsys, "keys", "revoke", made["id"], "--yes")
+    rows = list(csv.DictReader(said(capsys, "usage", "--by", "key,user", *NOVEMBER, "--csv").splitlines()))
+    assert {(made["id"], "shop"), ("k1", "")} == {(row["key"], row["key_name"]) for row in rows}
     lines = said(capsys, "usage", "--by", "key,user", *NOVEMBER).splitlines()
     assert f"{made['id']} (shop)  anna" in lines[2]
     assert lines[1].startswith("k1  ")

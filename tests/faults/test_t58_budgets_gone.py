@@ -22,6 +22,7 @@ providers: {{stub: {{kind: compatible, base_url: "{url}/v1", api_key: sk-canary-
 models:
   cent: {{provider: stub, id: vendor/cent, price: {{input: 0, output: 1000}}}}
   gratis: {{provider: stub, id: vendor/gratis, price: free}}
+tasks: {{either: {{models: [cent, gratis]}}}}
 tiers: {{default: {{requests_per_minute: 1000000, tokens_per_minute: 1000000000, budget: 1000000/30d}}}}
 """
 
@@ -46,6 +47,7 @@ async def test_t58_a_budget_whose_lease_is_used_up_fails_closed(tmp_path, proof)
                 answers = [await ask(client) for _ in range(LEASED - 1 + 5)]
                 asked = rig.world.witness.count
                 free = await ask(client, "gratis")
+                either = await ask(client, "task:either")
                 await asyncio.to_thread(server.start)
                 async with asyncio.timeout(10):
                     while (back := await ask(client)).status_code != 200:
@@ -58,10 +60,11 @@ async def test_t58_a_budget_whose_lease_is_used_up_fails_closed(tmp_path, proof)
     assert [200] * (LEASED - 1) + [503] * 5 == [one.status_code for one in answers]
     for refused in answers[LEASED - 1 :]:
         error = refused.json()["error"]
-        assert ("store_unavailable", "1") == (error["code"], refused.headers["retry-after"])
+        assert ("budget_unknown", "1") == (error["code"], refused.headers["retry-after"])
         assert "Whether a budget has room cannot be known now" in error["message"]
     assert (LEASED, 200) == (asked, free.status_code)
-    assert {(dispatched - 1) * CENT} == set(spent.values())
+    assert (200, "gratis") == (either.status_code, either.headers["x-turnout-model"])
+    assert {(dispatched - 2) * CENT} == set(spent.values())  # two were free
     proof(
-        f"{LEASED} requests of what was taken in advance, then 503 with Retry-After and no call; free models and the way back: 200"
+        f"{LEASED} requests of what was taken in advance, then 503 with Retry-After and no call; free models, those behind one that is not, and the way back: 200"
     )

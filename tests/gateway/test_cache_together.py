@@ -40,7 +40,7 @@ async def test_the_same_question_at_the_same_time_is_one_call(tmp_path, stream):
 
 
 async def test_no_two_who_would_be_treated_otherwise_ask_together(tmp_path):
-    """Another workspace, arm, urgency or patience; who wants it fresh; who names the model."""
+    """Another workspace, arm, urgency or patience; who wants it fresh; a virtual key, which is told less of what goes wrong."""
     gate = asyncio.Event()
     lab = lab_of(tmp_path, {"stub": [Scripted(body=(gate, *OK.body))], "backup": [Scripted(body=(gate, *OK.body))]})
     begun = [
@@ -52,10 +52,14 @@ async def test_no_two_who_would_be_treated_otherwise_ask_together(tmp_path):
         begin(lab, temperature=0.5),
     ]
     asks = [Ask("task:work", priority="high"), Ask("task:work", timeout_s=5.0), Ask("task:work", by=1.9e9)]
+    asks.append(Ask("task:work", key_id="k_1"))
     call = read({"model": "task:work", "messages": [{"role": "user", "content": "Hej"}]})
-    others = [asyncio.ensure_future(lab.engine.serve(call, one, f"other_{one.by}", Client())) for one in asks]
+    others = [
+        asyncio.ensure_future(lab.engine.serve(call, one, f"other_{number}", Client()))
+        for number, one in enumerate(asks)
+    ]
     await turns()
-    assert len(lab.transport.sent) == 9
+    assert len(lab.transport.sent) == 10
     gate.set()
     await asyncio.gather(*[task for _, task in begun], *others)
 

@@ -92,7 +92,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(("/admin/cache",), "delete", "clearCache", "Forget kept answers.", "Cleared", "", (503,), query=("workspace",)),
     Route(("/admin/keys",), "get", "keys", "List the virtual keys.", "Keys", "", (503,), query=("user", "workspace", "revoked")),
     Route(("/admin/keys",), "post", "createKey", "Make a key; its text is told this once.", "KeyMade", "KeyForm", _ABOUT_PEOPLE, made=True),
-    Route(("/admin/keys/{key}",), "get", "key", "Tell about one key, by its id or name.", "Key", "", (400, 404, 503)),
+    Route(("/admin/keys/{key}",), "get", "key", "Tell about one key, by its id or name.", "Key", "", (400, 404, 409, 503)),
     Route(("/admin/keys/{key}",), "patch", "changeKey", "Change what is said.", "Key", "KeyChange", _ABOUT_PEOPLE),
     Route(("/admin/keys/{key}",), "delete", "revokeKey", "Let it open nothing any more.", "Key", "", (400, 404, 409, 503)),
     Route(("/admin/keys/{key}/rotate",), "post", "rotateKey", "Make another text for it.", "KeyMade", "Rotation", _ABOUT_PEOPLE, optional=True),
@@ -142,7 +142,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     404: "No such model, task, rollout, trace, key or person.",
     405: "Another method is asked for.",
     408: "It did not arrive in time.",
-    409: "The request that this Idempotency-Key was first used for is still under way; or the key was revoked, or is there already.",
+    409: "The request that this Idempotency-Key was first used for is still under way; or the key was revoked, or is there already, or is one of several of that name.",
     413: "The body is too large.",
     415: "The body is compressed.",
     422: "The Idempotency-Key is another request's; a field that the route does not take, or a value that it cannot have; or the"

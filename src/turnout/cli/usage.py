@@ -149,10 +149,11 @@ def _only(written: Sequence[str], session: str) -> dict[str, str]:
 
 def _print_csv(wanted: Wanted, report: Report) -> None:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow((*wanted.by, *_CSV))
+    columns = [column for name in wanted.by for column in ((name, "key_name") if name == "key" else (name,))]
+    table.writerow((*columns, *_CSV))
     told = report_told(wanted, report)["lines"]
     assert isinstance(told, list)
-    table.writerows([line[name] for name in (*wanted.by, *_CSV)] for line in told)
+    table.writerows([line[name] for name in (*columns, *_CSV)] for line in told)
 
 
 def _print_report(wanted: Wanted, report: Report) -> None:

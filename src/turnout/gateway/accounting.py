@@ -23,7 +23,7 @@ class Accounting(Protocol):
     async def begin(self, exchange: Exchange, attempt: Attempt) -> None:
         """Reserve what an attempt may cost at most, and write down that it will be made.
 
-        Raises BudgetExceeded, or LedgerUnavailable: then nothing was reserved, and the vendor is not to be asked.
+        Raises BudgetExceeded, BudgetUnknown, or LedgerUnavailable: then nothing was reserved, and the vendor is not to be asked.
         """
         ...
 

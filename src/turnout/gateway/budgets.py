@@ -23,7 +23,7 @@ from turnout.core.budgeting import Account, Binding, Granted, Named, Window, acc
 from turnout.core.catalog import Snapshot
 from turnout.core.principal import Who
 from turnout.core.rules import Budget, Tier
-from turnout.errors import BudgetExceeded, StoreError
+from turnout.errors import BudgetExceeded, BudgetUnknown, StoreError
 from turnout.gateway.clock import Clock
 from turnout.gateway.purses import AGAIN_S, IDLE_LOOKS, Purse, Reservation, Waiting, reserved
 from turnout.gateway.tasks import Tasks
@@ -394,5 +394,5 @@ class Budgets:
         return await self._database.read(lambda: standings(self._budgets, self._tiers, wall, most))
 
 
-def _unknown(why: str) -> StoreError:
-    return StoreError(f"Whether a budget has room cannot be known now: {why}", retry_after_s=1.0)
+def _unknown(why: str) -> BudgetUnknown:
+    return BudgetUnknown(f"Whether a budget has room cannot be known now: {why}", retry_after_s=1.0)

@@ -9,7 +9,8 @@
 
 Rules. One workspace never sees, waits for, or learns of what another asked: its name is part of the question. Only answers
 of the plan's own arm count, and where the request names a model, of that model alone. Two requests share a flight only if
-they would be treated alike: the same target, arm and candidates, as urgent and as patient. What is kept is an answer that
+they would be treated alike: the same target, arm and candidates, as urgent and as patient, and told as little of what goes
+wrong (gateway/outward.py). What is kept is an answer that
 ended well, as long as its model wanted it, by one candidate; what is not clear is not kept.
 A request without a cache never comes here (Terms.cache_s is 0).
 Sources: RELIABILITY R12, F12; RFC 9111 §4 (`age`), §5.2.1; RFC 9211 knows hit, and collapsed for `coalesced`.
@@ -27,6 +28,7 @@ import msgspec
 from turnout.core.caching import Kept, Shelf, Wish, digest, flaw, kept_of, objection, pack, shelf_key, unpack, wish
 from turnout.core.contracts import Dialect
 from turnout.core.plan import Choice, Plan
+from turnout.core.principal import is_virtual
 from turnout.errors import ClientDisconnected, GatewayError, GatewayStopping, InternalError
 from turnout.gateway.answer import JSON_HEADERS, SSE_HEADERS
 from turnout.gateway.clock import Clock
@@ -323,7 +325,8 @@ def _flight_key(question: bytes, exchange: Exchange, planned: Plan) -> FlightKey
     """Return what two requests must have in common to be one call: the question, and how it would be treated."""
     ask = exchange.ask
     candidates = frozenset([choice.candidate.key for choice in planned.choices])
-    return question, planned.target, planned.task, planned.arm, candidates, ask.priority, ask.timeout_s, ask.by
+    treated = (planned.target, planned.task, planned.arm, candidates, ask.priority, ask.timeout_s, ask.by)
+    return question, *treated, is_virtual(ask.key_id)
 
 
 def _failure(error: BaseException | None) -> GatewayError | None:

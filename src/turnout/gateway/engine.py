@@ -26,6 +26,7 @@ from turnout.core.retry import Again, GiveUp, RetryBudget, Standing, decide
 from turnout.core.usage import estimate
 from turnout.errors import (
     BudgetExceeded,
+    BudgetUnknown,
     ClientDisconnected,
     GatewayError,
     GatewayStopping,
@@ -56,8 +57,8 @@ from turnout.gateway.transport import Transport
 from turnout.gateway.turns import Turns, close
 from turnout.gateway.waiting import Turn
 
-Unfit: TypeAlias = InvalidRequest | BudgetExceeded
-"""Why a candidate was passed over: its format cannot say this, or there is no money for it. Nothing was sent."""
+Unfit: TypeAlias = InvalidRequest | BudgetExceeded | BudgetUnknown
+"""Why a candidate was passed over: its format cannot say this, or there is no money for it that is known of. Nothing was sent."""
 
 KNOWN_SPEEDS = 1024
 """Candidates whose speed is remembered; more than that come from made-up ACCOUNT/ID names, and start it anew."""
@@ -297,7 +298,7 @@ class Engine:
             opened = await self._upstream.open(exchange, planned, attempt)
         except UpstreamError as failed:
             opened = failed
-        except (InvalidRequest, BudgetExceeded) as unfit:
+        except (InvalidRequest, BudgetExceeded, BudgetUnknown) as unfit:
             exchange.pass_over(attempt, unfit)
             return unfit
         finally:

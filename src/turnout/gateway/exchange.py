@@ -21,7 +21,15 @@ from turnout.core.pricing import cost, format_usd
 from turnout.core.principal import NOBODY, Who
 from turnout.core.retry import Decision, GiveUp
 from turnout.core.usage import Usage
-from turnout.errors import BudgetExceeded, GatewayError, InvalidRequest, NoCandidate, UpstreamError, UpstreamThrottled
+from turnout.errors import (
+    BudgetExceeded,
+    BudgetUnknown,
+    GatewayError,
+    InvalidRequest,
+    NoCandidate,
+    UpstreamError,
+    UpstreamThrottled,
+)
 from turnout.gateway.downstream import Downstream, Head
 from turnout.gateway.limiter import Held
 from turnout.gateway.lookup import Lookup
@@ -160,9 +168,9 @@ class Exchange(msgspec.Struct, eq=False):
         """Return the attempt that `error` ended: where two ran beside each other it need not be the last."""
         return next(attempt for attempt in self.attempts if attempt.error is error)
 
-    def pass_over(self, attempt: Attempt, why: InvalidRequest | BudgetExceeded) -> None:
+    def pass_over(self, attempt: Attempt, why: InvalidRequest | BudgetExceeded | BudgetUnknown) -> None:
         """Take back an attempt just begun: nothing was sent, as its vendor's format cannot say what is asked, or there is
-        no money for it.
+        no money for it that is known of.
         """
         self.attempts.remove(attempt)
         if isinstance(self.decided, Plan):
@@ -170,6 +178,8 @@ class Exchange(msgspec.Struct, eq=False):
             told = (candidate.model.name, candidate.account.name)
             if isinstance(why, BudgetExceeded):
                 unfit = Filtered(*told, "budget", f"costs too much for what is left: {why.message}")
+            elif isinstance(why, BudgetUnknown):
+                unfit = Filtered(*told, "budget", f"may cost too much: {why.message}")
             else:
                 unfit = Filtered(*told, "format", f"cannot be asked this: {why.message}")
             self.decided.filtered = (*self.decided.filtered, unfit)

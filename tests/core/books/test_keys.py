@@ -148,6 +148,7 @@ async def test_what_is_not_said_well_is_told(peopled):
     await add(peopled, a_key("k_1", name="app"), "text-1")
     await add(peopled, a_key("k_2", name="app"), "text-2")
     two = await peopled.read(lambda: keys.find_key("app"))
+    assert (409, "key") == (two.status, two.param)
     assert "k_1, k_2" in two.message
     none = await peopled.read(lambda: keys.find_key("k_9"))
     assert (404, "key") == (none.status, none.param)

@@ -44,6 +44,11 @@ AdminRole = Literal["owner", "admin", "viewer"]
 DEFAULT_TIER: Final = "default"
 """The tier of whoever was given none. Source: FACTS §6."""
 
+_KEYS: Final = (
+    "SELECT k.id, k.name, k.person, k.workspace, coalesce(w.team, ''), k.tier, k.narrowed, k.last4, k.old_until,"
+    " k.created_at, k.created_by, k.revoked_at FROM virtual_key k LEFT JOIN workspace w ON w.name = k.workspace"
+)
+
 _BROKEN: Final = "its row in the books cannot be read"
 
 
@@ -122,9 +127,7 @@ class Holder(msgspec.Struct, frozen=True):
 def keys(user: str = "", workspace: str = "", *, with_revoked: bool = False) -> Steps[list[Key]]:
     """Return the virtual keys, newest last; only those of a user or a workspace if one is named."""
     rows = yield Sql(
-        "SELECT k.id, k.name, k.person, k.workspace, coalesce(w.team, ''), k.tier, k.narrowed, k.last4, k.old_until,"
-        " k.created_at, k.created_by, k.revoked_at FROM virtual_key k LEFT JOIN workspace w ON w.name = k.workspace"
-        " WHERE (? = '' OR k.person = ?) AND (? = '' OR k.workspace = ?) AND (? = 1 OR k.revoked_at IS NULL)"
+        _KEYS + " WHERE (? = '' OR k.person = ?) AND (? = '' OR k.workspace = ?) AND (? = 1 OR k.revoked_at IS NULL)"
         " ORDER BY k.created_at, k.id",
         (user, user, workspace, workspace, int(with_revoked)),
     )
@@ -134,16 +137,14 @@ def keys(user: str = "", workspace: str = "", *, with_revoked: bool = False) -> 
 def find_key(said: str) -> Steps[KeyTold | GatewayError]:
     """Return the virtual key of that id, or the only one of that name that was not revoked."""
     rows = yield Sql(
-        "SELECT k.id, k.name, k.person, k.workspace, coalesce(w.team, ''), k.tier, k.narrowed, k.last4, k.old_until,"
-        " k.created_at, k.created_by, k.revoked_at FROM virtual_key k LEFT JOIN workspace w ON w.name = k.workspace"
-        " WHERE k.id = ? OR (k.name = ? AND k.revoked_at IS NULL) ORDER BY k.id LIMIT 3",
+        _KEYS + " WHERE k.id = ? OR (k.name = ? AND k.revoked_at IS NULL) ORDER BY k.id LIMIT 3",
         (said, said),
     )
     found = [_key(row) for row in rows]
     exact = [key for key in found if key.id == said] or found
     if len(exact) > 1:
         ids = ", ".join(key.id for key in exact)
-        return InvalidRequest(f"More than one key is named {said[:100]!r} ({ids}): say its id.", param="key")
+        return _conflict(f"More than one key is named {said[:100]!r} ({ids}): say its id.", "key")
     if not exact:
         return missing("key", said, ())
     rules = yield from rules_of("key", exact[0].id)
@@ -281,8 +282,8 @@ def _unreadable(told: KeyTold) -> InvalidRequest | None:
     return _conflict(f"What key {told.key.id} is narrowed to cannot be read from the books: revoke it, make another.")
 
 
-def _conflict(message: str) -> InvalidRequest:
-    error = InvalidRequest(message)
+def _conflict(message: str, param: str | None = None) -> InvalidRequest:
+    error = InvalidRequest(message, param=param)
     error.status = 409
     return error
 
