@@ -57,8 +57,8 @@ _JSON_CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 
 def _refuse_encodings(headers: Mapping[bytes, bytes]) -> None:
     """Raise InvalidRequest if the body says that it is compressed, or in a character set that JSON is not in."""
-    encoding = headers.get(b"content-encoding", b"identity").lower()
-    if encoding != b"identity":
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
         error = InvalidRequest("Send the body as it is: compressed requests are not taken.", param="content-encoding")
         error.status = 415
         raise error
@@ -91,12 +91,14 @@ def _bounded(call: Call) -> None:
     A longer `user` is only cut, and for us alone: it is any text of the application's, and passes on whole. So does a length
     of the answer that cannot be, for its vendor to refuse: what is counted and set aside for it here has its bounds.
     """
-    for param, value in (("model", call.name), ("metadata.task", call.task)):
-        if len(value) > LABEL_LENGTH:
-            raise InvalidRequest(f"`{param}` is longer than {LABEL_LENGTH} characters.", param=param)
-    call.user = call.user[:LABEL_LENGTH]
-    if call.max_output_tokens is not None:
-        call.max_output_tokens = min(max(0, call.max_output_tokens), MOST_TOKENS)
+    if len(call.name) > LABEL_LENGTH or len(call.task) > LABEL_LENGTH:
+        param = "model" if len(call.name) > LABEL_LENGTH else "metadata.task"
+        raise InvalidRequest(f"`{param}` is longer than {LABEL_LENGTH} characters.", param=param)
+    if len(call.user) > LABEL_LENGTH:
+        call.user = call.user[:LABEL_LENGTH]
+    most = call.max_output_tokens
+    if most is not None and not 0 <= most <= MOST_TOKENS:
+        call.max_output_tokens = min(max(0, most), MOST_TOKENS)
 
 
 def _label(headers: Mapping[bytes, bytes], name: bytes) -> str:

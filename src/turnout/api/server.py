@@ -232,7 +232,8 @@ class BoundedProtocol(EndingProtocol):
         raw_path, query, self.url = self.url, b"", b""  # llhttp has looked at every byte
         if raw_path[:1] != b"/" or b"?" in raw_path or b"#" in raw_path or not raw_path.isascii():
             raw_path, query = heads.split_target(raw_path)
-        self._disarm()
+        if self._deadline is not None:
+            self._disarm()
         self.scope = {
             "type": "http",
             "asgi": self.ASGI,  # type: ignore[typeddict-item]
@@ -260,8 +261,7 @@ class BoundedProtocol(EndingProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive() and not self.server_state.is_draining,
             on_response=self.on_response_complete,
         )
-        exchange.headers = headers
-        exchange.body_limit = self.bounds.body_bytes
+        exchange.headers, exchange.body_limit = headers, self.bounds.body_bytes
         exchange.send_s = self.send_s
         self.scope["extensions"] = {"turnout": exchange}  # type: ignore[dict-item]
         previous, self.cycle = self.cycle, exchange
@@ -330,7 +330,8 @@ class BoundedProtocol(EndingProtocol):
             raise InvalidRequest("A trailer cannot end the connection (RFC 9110, 6.5.1).", param="connection")
         self._whole_requests += 1
         self._is_receiving = False
-        self._disarm()
+        if self._deadline is not None:
+            self._disarm()
         if self.cycle.response_complete:
             return
         self.cycle.more_body = False

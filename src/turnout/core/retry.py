@@ -114,7 +114,8 @@ class RetryBudget:
 
     def arrived(self, now: float) -> None:
         """One more request: worth a fifth of an attempt."""
-        self._turn(now)
+        if now >= self._second + 1:
+            self._turn(now)
         self._arrivals[self._second % WINDOW_S] += 1
 
     def can_spend(self, now: float) -> bool:

@@ -362,18 +362,16 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
         self._wake()
 
-    def _due(self) -> tuple[float, str]:
+    def _due(self) -> float:
         if self._is_paused or self.reader.is_complete:
-            return self._total_at, "total"
-        if self._body_started:
-            due, phase = self._mark + self._timeouts.idle_s, "idle"
-        else:
-            due, phase = self._mark + self._timeouts.first_chunk_s, "first_chunk"
-        return (due, phase) if due < self._total_at else (self._total_at, "total")
+            return self._total_at
+        limits = self._timeouts
+        due = self._mark + (limits.idle_s if self._body_started else limits.first_chunk_s)
+        return min(self._total_at, due)
 
     def _set_alarm(self) -> None:
         """Make sure that the alarm rings no later than what is due now. Usually it is set already, for earlier."""
-        due, _ = self._due()
+        due = self._due()
         if self._alarm is not None:
             if self._alarm_at <= due:
                 return
@@ -385,16 +383,16 @@ class Connection(asyncio.BufferedProtocol):
         self._alarm = None
         if not self._is_busy:
             return
-        due, phase = self._due()
+        due = self._due()
         now = self._loop.time()
         if now < due:
             self._alarm_at = max(due, now + 0.001)  # uvloop counts in milliseconds and may ring a fraction early
             self._alarm = self._loop.call_at(self._alarm_at, self._ring)
             return
         limits = self._timeouts
-        what = {
-            "first_chunk": f"no answer within {limits.first_chunk_s:g} s",
-            "idle": f"nothing more for {limits.idle_s:g} s",
-            "total": f"not finished within {limits.total_s:g} s",
-        }[phase]
+        phase, what = ("first_chunk", f"no answer within {limits.first_chunk_s:g} s")
+        if due == self._total_at:
+            phase, what = ("total", f"not finished within {limits.total_s:g} s")
+        elif self._body_started:
+            phase, what = ("idle", f"nothing more for {limits.idle_s:g} s")
         self._fail(UpstreamTimeout(f"{self.label}: {what}", phase=phase, is_ambiguous=True))
