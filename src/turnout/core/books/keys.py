@@ -44,11 +44,6 @@ AdminRole = Literal["owner", "admin", "viewer"]
 DEFAULT_TIER: Final = "default"
 """The tier of whoever was given none. Source: FACTS §6."""
 
-_KEYS: Final = (
-    "SELECT k.id, k.name, k.person, k.workspace, coalesce(w.team, ''), k.tier, k.narrowed, k.last4, k.old_until,"
-    " k.created_at, k.created_by, k.revoked_at FROM virtual_key k LEFT JOIN workspace w ON w.name = k.workspace"
-)
-
 _BROKEN: Final = "its row in the books cannot be read"
 
 
@@ -127,7 +122,9 @@ class Holder(msgspec.Struct, frozen=True):
 def keys(user: str = "", workspace: str = "", *, with_revoked: bool = False) -> Steps[list[Key]]:
     """Return the virtual keys, newest last; only those of a user or a workspace if one is named."""
     rows = yield Sql(
-        _KEYS + " WHERE (? = '' OR k.person = ?) AND (? = '' OR k.workspace = ?) AND (? = 1 OR k.revoked_at IS NULL)"
+        "SELECT k.id, k.name, k.person, k.workspace, coalesce(w.team, ''), k.tier, k.narrowed, k.last4, k.old_until,"
+        " k.created_at, k.created_by, k.revoked_at FROM virtual_key k LEFT JOIN workspace w ON w.name = k.workspace"
+        " WHERE (? = '' OR k.person = ?) AND (? = '' OR k.workspace = ?) AND (? = 1 OR k.revoked_at IS NULL)"
         " ORDER BY k.created_at, k.id",
         (user, user, workspace, workspace, int(with_revoked)),
     )
@@ -137,7 +134,9 @@ def keys(user: str = "", workspace: str = "", *, with_revoked: bool = False) -> 
 def find_key(said: str) -> Steps[KeyTold | GatewayError]:
     """Return the virtual key of that id, or the only one of that name that was not revoked."""
     rows = yield Sql(
-        _KEYS + " WHERE k.id = ? OR (k.name = ? AND k.revoked_at IS NULL) ORDER BY k.id LIMIT 3",
+        "SELECT k.id, k.name, k.person, k.workspace, coalesce(w.team, ''), k.tier, k.narrowed, k.last4, k.old_until,"
+        " k.created_at, k.created_by, k.revoked_at FROM virtual_key k LEFT JOIN workspace w ON w.name = k.workspace"
+        " WHERE k.id = ? OR (k.name = ? AND k.revoked_at IS NULL) ORDER BY k.id LIMIT 3",
         (said, said),
     )
     found = [_key(row) for row in rows]
