@@ -13,7 +13,7 @@ LAST = b"GET /stay HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 
 
 class Shut:
-    """A door that is shut, and turns away whoever asks for /away, or everybody. asked: whom, and whether a body was to come yet."""
+    """A door that is shut, and turns away whoever asks for `path`. asked: what for, and whether a body was to come yet."""
 
     is_shut = True
 

@@ -86,7 +86,3 @@ def main() -> None:
     """Run `turnout` so."""
     strip()
     turnout()
-
-
-if __name__ == "__main__":
-    main()

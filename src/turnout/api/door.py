@@ -22,12 +22,11 @@ class Door:
 
     @property
     def is_shut(self) -> bool:
-        """Whether it matters who asks. 0.1 µs."""
-        admission = self._service.admission
-        return admission.in_flight >= admission.room
+        """Whether it matters who asks."""
+        return self._service.admission.is_full
 
     def turns_away(self, exchange: Exchange) -> bool:
-        """Refuse a request there is no room for. False: it is to be served, or refused for another reason. 6 µs."""
+        """Refuse a request there is no room for. False: it is to be served, or refused for another reason."""
         service, headers = self._service, exchange.headers
         if exchange.scope["path"] not in DIALECT_OF or exchange.scope["method"] != "POST":
             return False

@@ -390,9 +390,9 @@ class Connection(asyncio.BufferedProtocol):
             self._alarm = self._loop.call_at(self._alarm_at, self._ring)
             return
         limits = self._timeouts
-        phase, what = ("first_chunk", f"no answer within {limits.first_chunk_s:g} s")
+        phase, what = "first_chunk", f"no answer within {limits.first_chunk_s:g} s"
         if due == self._total_at:
-            phase, what = ("total", f"not finished within {limits.total_s:g} s")
+            phase, what = "total", f"not finished within {limits.total_s:g} s"
         elif self._body_started:
-            phase, what = ("idle", f"nothing more for {limits.idle_s:g} s")
+            phase, what = "idle", f"nothing more for {limits.idle_s:g} s"
         self._fail(UpstreamTimeout(f"{self.label}: {what}", phase=phase, is_ambiguous=True))
