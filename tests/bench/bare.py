@@ -42,9 +42,13 @@ def fed(reader: ResponseReader, data: bytes | memoryview) -> str:
     return ""
 
 
-def written(_: HeadWriter, method: str, target: Target, headers: Any, body_bytes: int) -> bytes:
+def written(writer: HeadWriter, method: str, target: Target, headers: Any, body_bytes: int) -> bytes:
     """A head for a vendor, whatever its values bring along."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    lines = writer._lines.get(headers[:-1])
+    if lines is None:
+        lines = writer._lines[headers[:-1]] = "".join([f"{name}: {value}\r\n" for name, value in headers[:-1]])
+    if headers:
+        lines += f"{headers[-1][0]}: {headers[-1][1]}\r\n"
     length = f"content-length: {body_bytes}\r\n" if body_bytes or method != "GET" else ""
     return f"{method}{target.fixed}{length}{lines}\r\n".encode("latin-1")
 

@@ -75,6 +75,8 @@ CASES = (
     Case("floor", "floor", MODEL, can_stream=False, has_upstream=False),
     Case("nginx", "nginx", MODEL),
     Case("ferrogw", "ferrogw", MODEL),
+    # What of the above it can do: limits, a budget, and each request written down before and after, in SQLite.
+    Case("ferrogw-books", "ferrogw-books", MODEL),
     Case("litellm", "litellm", MODEL),
 )
 WITHOUT_PEERS = ("turnout", "turnout-task", "turnout-full", "turnout-books", "turnout-cached", "turnout-together")
@@ -229,6 +231,29 @@ def ferrogw(stub_port: int, folder: Path) -> Target:
     )  # fmt: skip
 
 
+def ferrogw_books(stub_port: int, folder: Path) -> Target:
+    """The same with its plugins for limits, a budget and a request log in SQLite, beside `turnout-books`.
+
+    It does less with them: limits and spend are in memory alone, spend is looked at before and added after without a
+    reservation, and the log holds tokens but no money (its own documentation, 1.5).
+    """
+    target = ferrogw(stub_port, folder)
+    much = {"requests_per_second": 10**9, "burst": 10**9, "key_rpm": 10**9, "user_rpm": 10**9}
+    spend = {"spend_limit_usd": 10**6, "input_per_m_tokens": 0.15, "output_per_m_tokens": 0.60}
+    plugins = [
+        {"name": name, "type": kind, "stage": stage, "enabled": True, "config": config}
+        for name, kind, config, stages in (
+            ("rate-limit", "ratelimit", much, ("before_request",)),
+            ("budget", "ratelimit", spend, ("before_request", "after_request")),
+            ("request-logger", "logging", {"persist": True}, ("before_request", "after_request")),
+        )
+        for stage in stages
+    ]
+    config = json.loads(target.files["config.json"]) | {"plugins": plugins}
+    env = {**target.env, "REQUEST_LOG_STORE_BACKEND": "sqlite", "REQUEST_LOG_STORE_DSN": str(folder / "requests.db")}
+    return replace(target, name="ferrogw-books", files={"config.json": json.dumps(config)}, env=env)
+
+
 def litellm(stub_port: int, folder: Path) -> Target:
     """The LiteLLM proxy with a master key, one worker and no database.
 
@@ -257,6 +282,7 @@ BUILDERS: Mapping[str, Callable[[int, Path], Target]] = {
     "floor": floor,
     "nginx": nginx,
     "ferrogw": ferrogw,
+    "ferrogw-books": ferrogw_books,
     "litellm": litellm,
 }
 

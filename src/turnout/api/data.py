@@ -53,6 +53,7 @@ messages have 2,000, a hundred tools with their schemas 10,000. A million in one
 
 _CHARSET = re.compile(rb'charset\s*=\s*"?\s*([^\s";]*)', re.IGNORECASE)
 _JSON_CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
+_JSON = b"application/json"  # what nearly every client says, to the letter
 
 
 def _refuse_encodings(headers: Mapping[bytes, bytes]) -> None:
@@ -149,7 +150,8 @@ async def _read(
 
     Raises GatewayError.
     """
-    _refuse_encodings(headers)
+    if headers.get(b"content-type") != _JSON or b"content-encoding" in headers:
+        _refuse_encodings(headers)
     body = await exchange.read()
     exchange.on_gone = exchange.task.cancel
     levels = service.bounds.json_depth

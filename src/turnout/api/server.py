@@ -196,14 +196,10 @@ class BoundedProtocol(EndingProtocol):
         self.headers.append((name.lower(), value))
 
     def _check_size(self) -> None:
-        """Refuse the head that is complete now if it is over the limits. Looked into only if so many bytes came at all."""
+        """Refuse the head that is complete now if it is over the limits."""
         if len(self.headers) > HEADERS:
             raise heads.too_large(f"There are more than {HEADERS} headers.")
-        limit = self.bounds.header_bytes
-        if (
-            self._message_bytes + self._data_bytes > limit
-            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > limit
-        ):
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self.bounds.header_bytes:
             raise self._head_too_large()
 
     def _head_too_large(self) -> GatewayError:
@@ -214,9 +210,9 @@ class BoundedProtocol(EndingProtocol):
 
     def on_headers_complete(self) -> None:
         """Make the exchange and start the application. Raises GatewayError through the parser, which stops it."""
-        self._check_size()
-        parser = self.parser
-        pairs = self.headers
+        parser, pairs = self.parser, self.headers
+        if len(pairs) > HEADERS or self._message_bytes + self._data_bytes > self.bounds.header_bytes:
+            self._check_size()
         self.headers = []  # what comes still is trailers, which are no headers (RFC 9110 §6.5): they are dropped
         headers = dict(pairs)
         version = parser.get_http_version()

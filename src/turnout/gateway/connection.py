@@ -132,10 +132,11 @@ class Connection(asyncio.BufferedProtocol):
         reader.begin()
         self._timeouts = timeouts
         self._total_at = started + timeouts.total_s
-        self._mark = self._loop.time()
+        self._mark = now = self._loop.time()
         self._body_started = False
         self._is_busy = True
-        self._set_alarm()
+        if self._alarm is None or self._alarm_at > self._total_at or self._alarm_at > now + timeouts.first_chunk_s:
+            self._set_alarm()
         if isinstance(body, bytes) and len(body) <= LARGE_BYTES:
             transport.write(head + body if body else head)
         else:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -42,6 +41,9 @@ _NEVER = frozenset({"te", "trailer", "upgrade", "expect", "keep-alive", "proxy-c
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _URL = re.compile(r"[\x21-\x7e]+")
 _KNOWN_NAMES = 1024  # header names come from config and code: few; a flood of them is not remembered
+_KNOWN_LINES = 64  # one for each account in use; they hold its key, so those of an earlier config are not kept for long
+
+Headers = tuple[tuple[str, str], ...]
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -138,32 +140,32 @@ def encode_connect(origin: Origin) -> bytes:
 
 
 class HeadWriter:
-    """Writes request heads. Remembers the header names that it has found good, never a value."""
+    """Writes request heads. Remembers the header names that it has found good, and the lines of what many requests share."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_lines", "_names")
 
     def __init__(self) -> None:
         self._names: set[str] = set()
+        self._lines: dict[Headers, str] = {}
 
-    def encode(self, method: str, target: Target, headers: Sequence[tuple[str, str]], body_bytes: int) -> bytes:
+    def encode(self, method: str, target: Target, headers: Headers, body_bytes: int) -> bytes:
         """Return the head of one request, blank line included.
 
-        headers: without those that are written here (host, content-length, connection, accept-encoding).
+        headers: without those that are written here (host, content-length, connection, accept-encoding). The last one may
+        differ from request to request, as its id does; those before it cost little when they were written before.
         Raises InternalError on a name or value that would break the framing; the message never holds a value.
-        O(size of the head).
+        O(size of the head): 0.5 µs.
         """
         if method not in _METHODS:
             raise InternalError(f"method {method!r} is not one of {', '.join(sorted(_METHODS))}")
-        names = self._names
-        for name, _ in headers:
-            if name not in names:
-                self._learn(name)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        # One line break per header is ours; any other came in with a value.
-        count = len(headers)
-        if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
-            raise InternalError(
-                f"header {_culprit(headers)} holds a line break or NUL: refused before anything was sent"
+        lines = self._lines.get(headers[:-1])
+        if lines is None:
+            lines = self._remember(headers[:-1])
+        if headers:
+            name, value = headers[-1]
+            # What prints holds no line break. What does not may still be good: a tab, a no-break space.
+            lines += (
+                f"{name}: {value}\r\n" if name in self._names and value.isprintable() else self._write(headers[-1:])
             )
         length = f"content-length: {body_bytes}\r\n" if body_bytes or method != "GET" else ""
         try:
@@ -174,6 +176,26 @@ class HeadWriter:
             )
             raise InternalError(text) from None  # the cause would show the value
 
+    def _remember(self, headers: Headers) -> str:
+        lines = self._write(headers)
+        if len(self._lines) >= _KNOWN_LINES:
+            self._lines.clear()
+        self._lines[headers] = lines
+        return lines
+
+    def _write(self, headers: Headers) -> str:
+        for name, _ in headers:
+            if name not in self._names:
+                self._learn(name)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        # One line break per header is ours; any other came in with a value.
+        count = len(headers)
+        if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
+            raise InternalError(
+                f"header {_culprit(headers)} holds a line break or NUL: refused before anything was sent"
+            )
+        return lines
+
     def _learn(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name in _OURS or name in _NEVER:
             raise InternalError(
@@ -183,7 +205,7 @@ class HeadWriter:
             self._names.add(name)
 
 
-def _culprit(headers: Sequence[tuple[str, str]]) -> str:
+def _culprit(headers: Headers) -> str:
     bad = re.compile("[\r\n\0\u0100-\U0010ffff]")
     return next(name for name, value in headers if bad.search(value))
 
