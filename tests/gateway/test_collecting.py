@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from turnout.gateway.collecting import AT_REST, LOOK_S, OVERDUE, ROUNDS, YOUNG, Collector
+from turnout.gateway.collecting import AT_REST, LOOK_S, MANY, OVERDUE, ROUNDS, YOUNG, Collector
 from turnout.gateway.virtual_time import run_virtually
 
 
@@ -37,11 +37,13 @@ def start_fixture():
     return start
 
 
-def rounds_until_freed(start, in_flight):
-    """The number of looks due until a knot is gone."""
+def rounds_until_freed(start, in_flight, standing=0):
+    """The number of looks due until a knot is gone. standing: objects made before it, which stay."""
 
     async def main(loop):
         collector = start(lambda: in_flight)
+        stays = [[] for _ in range(standing)]
+        gc.collect(0)  # else it is a matter of luck when the next look at young ones comes
         thresholds = gc.get_threshold()
         gone = loop.create_future()
         knot = Knot()
@@ -51,6 +53,7 @@ def rounds_until_freed(start, in_flight):
         ended = await asyncio.wait_for(gone, 100 * LOOK_S)
         collector.stop()
         assert watch() is None
+        assert len(stays) == standing
         assert thresholds[:2] == (YOUNG, ROUNDS)
         return (ended - began) / LOOK_S
 
@@ -65,6 +68,12 @@ def test_a_cycle_is_found_at_rest(start):
 def test_a_gateway_that_never_rests_is_made_to_wait_at_last(start):
     """Ten minutes later."""
     assert rounds_until_freed(start, AT_REST + 1) == OVERDUE
+
+
+def test_a_long_look_is_put_off(start):
+    """As nobody waits for it, and all others would."""
+    assert rounds_until_freed(start, 0, standing=MANY // 2) == 1
+    assert rounds_until_freed(start, 0, standing=MANY + 1) == OVERDUE
 
 
 def test_what_stands_is_looked_at_once(start):
